@@ -1,0 +1,123 @@
+// The public C++ API: an LSTM layer over memory that the caller owns.
+//
+// Sizes: T time steps, N batch rows, I inputs, H units, P outputs (the projection's width, or H without one).
+// Gates are in TensorFlow's order i, j, f, o (input, new input, forget, output). With z = x W + h R + b:
+//
+//   i = sigmoid(z_i + p_i c)        j = act(z_j)        f = sigmoid(z_f + forget_bias + p_f c)
+//   c' = clip(f c + i j)            o = sigmoid(z_o + p_o c')
+//   h' = o act(c'), or clip(o act(c') projection)
+//
+// Hochreiter & Schmidhuber 1997; peepholes and projection as in Sak, Senior & Beaufays 2014.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "lstmcore/activation.h"
+#include "lstmcore/version.h"
+
+namespace lstmcore {
+
+namespace cpu {
+template <class T>
+class Backend;
+}
+
+struct LstmSpec {
+  std::int64_t input_size = 0;           // I
+  std::int64_t num_units = 0;            // H
+  std::optional<std::int64_t> num_proj;  // P; none: no projection and P = H
+  bool peepholes = false;
+  double forget_bias = 1.0;
+  std::optional<double> cell_clip;  // limit on |c|: min with +limit first, then max with -limit; NaN poisons
+  std::optional<double> proj_clip;  // the same for the projected h; ignored without a projection
+  Activation activation = Activation::tanh;
+
+  std::int64_t output_size() const { return num_proj.value_or(num_units); }
+};
+
+// Row-major and dense; only read by the constructor of Lstm, which packs a copy.
+template <class T>
+struct LstmWeights {
+  const T* W = nullptr;    // [I, 4H]
+  const T* R = nullptr;    // [P, 4H]
+  const T* b = nullptr;    // [4H]
+  const T* p_i = nullptr;  // [H] each, where the spec has peepholes
+  const T* p_f = nullptr;
+  const T* p_o = nullptr;
+  const T* projection = nullptr;  // [H, P] where the spec has one
+};
+
+// A [T, N, width] array of which the innermost axis is dense; strides in elements make it time-major,
+// batch-major, or a slice of a wider array.
+template <class T>
+struct SequenceView {
+  T* data = nullptr;
+  std::int64_t step_stride = 0;
+  std::int64_t row_stride = 0;
+
+  T* at(std::int64_t t, std::int64_t n) const { return data + t * step_stride + n * row_stride; }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+// What the gates were at each step, each a dense [T, N, H] array.
+template <class T>
+struct GateOutputs {
+  T* i = nullptr;   // after the sigmoid
+  T* f = nullptr;   // after the sigmoid, forget bias included
+  T* o = nullptr;   // after the sigmoid
+  T* ci = nullptr;  // act(z_j)
+  T* co = nullptr;  // act(c')
+};
+
+// One call over T steps. No two outputs may overlap; c_n may be c0 and h_n may be h0, nothing else may alias.
+template <class T>
+struct ForwardArgs {
+  std::int64_t steps = 0;                 // T
+  std::int64_t batch = 0;                 // N
+  SequenceView<const T> x;                // [T, N, I]
+  const T* c0 = nullptr;                  // [N, H]; null: zeros
+  const T* h0 = nullptr;                  // [N, P]; null: zeros
+  const std::int64_t* lengths = nullptr;  // [N] in 0..T; null: every row has T steps
+  bool reverse = false;  // run each row from its last step to its first; outputs keep their positions
+
+  SequenceView<T> y;      // [T, N, P]; may be empty. Zero from a row's length on
+  SequenceView<T> c_seq;  // [T, N, H]; may be empty. Zero from a row's length on
+  GateOutputs<T> gates;   // all set or all null; never with a projection. Untouched from a row's length on
+  T* c_n = nullptr;       // [N, H] state after each row's last step
+  T* h_n = nullptr;       // [N, P]
+
+  int threads = 0;  // at most this many; 0: num_threads()
+};
+
+// Immutable after construction and safe to share between threads. T is float or double.
+//
+// For one ISA level each output element is a fixed sequence of operations, so results are bit for bit the
+// same for any batch, any number of threads and any split of a sequence into calls.
+template <class T>
+class Lstm {
+ public:
+  // Packs the weights for the best ISA level of this CPU, or for LSTMCORE_FORCE_ISA.
+  // Throws std::invalid_argument (sizes, missing weights), std::runtime_error (ISA), std::bad_alloc.
+  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights);
+  ~Lstm();
+  Lstm(Lstm&&) noexcept;
+  Lstm& operator=(Lstm&&) noexcept;
+
+  const LstmSpec& spec() const;
+  const char* isa() const;
+  std::size_t packed_bytes() const;
+
+  // One time step: x [N, I], c [N, H], h [N, P] -> c_out [N, H], h_out [N, P]. c_out may be c; h_out may not
+  // be h.
+  void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
+
+  void forward(const ForwardArgs<T>& args) const;
+
+ private:
+  std::unique_ptr<const cpu::Backend<T>> backend_;
+};
+
+}  // namespace lstmcore

@@ -1,0 +1,23 @@
+// What this process runs on: ISA levels and threads.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace lstmcore {
+
+// ISA levels, lowest first: "generic", "avx2", "avx512" on x86-64, "neon" on aarch64.
+std::vector<std::string> compiled_isas();
+std::vector<std::string> supported_isas();  // compiled, and this CPU has it
+
+// The level a new Lstm gets: the highest supported one, or LSTMCORE_FORCE_ISA.
+// Throws std::runtime_error when that names a level this build or this CPU lacks.
+std::string current_isa();
+
+// The most threads a call may use: the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and
+// LSTMCORE_NUM_THREADS, unless set_num_threads was called. 1 in a child forked after threads were used.
+int num_threads();
+std::string num_threads_reason();
+void set_num_threads(int threads);  // throws std::invalid_argument when threads < 1
+
+}  // namespace lstmcore

@@ -1,0 +1,88 @@
+#include "arrays.h"
+
+#include <utility>
+
+namespace lstmcore {
+namespace python {
+namespace {
+
+std::string dtype_text(const py::dtype& dtype) { return py::str(dtype).cast<std::string>(); }
+
+Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+bool matches(const Shape& expected, const Shape& got) {
+  if (expected.size() != got.size()) return false;
+  for (std::size_t axis = 0; axis < got.size(); ++axis)
+    if (expected[axis] != kAnySize && expected[axis] != got[axis]) return false;
+  return true;
+}
+
+py::array checked(const py::handle& value, const char* name, const py::dtype& dtype, const Shape& shape) {
+  const std::string wanted = dtype_text(dtype) + " array of shape " + shape_text(shape);
+  if (!py::isinstance<py::array>(value)) {
+    const auto type = py::type::handle_of(value).attr("__name__").cast<std::string>();
+    throw py::type_error(std::string(name) + ": expected a " + wanted + ", got " + type);
+  }
+  auto array = py::reinterpret_borrow<py::array>(value);
+  if (!array.dtype().equal(dtype))
+    throw py::type_error(std::string(name) + ": expected a " + wanted + ", got dtype " +
+                         dtype_text(array.dtype()));
+  if (!matches(shape, shape_of(array)))
+    throw py::value_error(std::string(name) + ": expected a " + wanted + ", got shape " +
+                          shape_text(shape_of(array)));
+  if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+    throw py::value_error(std::string(name) + ": expected an aligned array");
+  return array;
+}
+
+// The first byte that the array touches and the one past the last.
+std::pair<std::intptr_t, std::intptr_t> extent(const py::array& array) {
+  auto low = reinterpret_cast<std::intptr_t>(array.data());
+  auto high = low + array.itemsize();
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    if (array.shape(axis) == 0) return {low, low};
+    const std::intptr_t reach = (array.shape(axis) - 1) * array.strides(axis);
+    (reach < 0 ? low : high) += reach;
+  }
+  return {low, high};
+}
+
+}  // namespace
+
+std::string shape_text(const Shape& shape) {
+  std::string text = "(";
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    text += (axis ? ", " : "") + (shape[axis] == kAnySize ? std::string("any") : std::to_string(shape[axis]));
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+py::array checked_input(const py::handle& value, const char* name, const py::dtype& dtype,
+                        const Shape& shape) {
+  py::array array = checked(value, name, dtype, shape);
+  if (!(array.flags() & py::array::c_style))
+    throw py::value_error(std::string(name) + ": expected a C-contiguous array");
+  return array;
+}
+
+py::array checked_output(const py::handle& value, const char* name, const py::dtype& dtype,
+                         const Shape& shape) {
+  py::array array = checked(value, name, dtype, shape);
+  if (!array.writeable()) throw py::value_error(std::string(name) + ": expected a writable array");
+  const py::ssize_t inner = array.ndim() - 1;
+  if (array.shape(inner) > 1 && array.strides(inner) != array.itemsize())
+    throw py::value_error(std::string(name) + ": expected the last axis to be contiguous");
+  for (py::ssize_t axis = 0; axis < inner; ++axis)
+    if (array.shape(axis) > 1 && array.strides(axis) == 0)
+      throw py::value_error(std::string(name) + ": expected distinct elements, got a broadcast axis");
+  return array;
+}
+
+void check_no_overlap(const py::array& output, const char* output_name, const py::array& other,
+                      const char* name) {
+  const auto a = extent(output), b = extent(other);
+  if (a.first < b.second && b.first < a.second)
+    throw py::value_error(std::string(output_name) + " and " + name + " may not share memory");
+}
+
+}  // namespace python
+}  // namespace lstmcore

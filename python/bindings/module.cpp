@@ -1,0 +1,79 @@
+// The private extension module lstmcore._core.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "cpu/denormals.h"
+#include "cpu/isa.h"
+#include "cpu_name.h"
+#include "crc32c.h"
+#include "lstm.h"
+#include "lstmcore/runtime.h"
+#include "lstmcore/version.h"
+
+namespace lstmcore {
+namespace python {
+namespace {
+
+template <class T>
+py::array activate(const std::string& name, const py::array& x) {
+  const Activation activation = activation_from_name(name);
+  py::array y(x.dtype(), Shape(x.shape(), x.shape() + x.ndim()));
+  const T* const from = data<T>(x);
+  T* const to = mutable_data<T>(y);
+  const py::ssize_t size = x.size();
+  const py::gil_scoped_release release;
+  const cpu::FlushDenormals flush;
+  cpu::kernels_of<T>(cpu::select_kernels()).activate(activation, from, to, size);
+  return y;
+}
+
+py::array activate_any(const std::string& name, const py::array& x) {
+  const Shape shape(x.shape(), x.shape() + x.ndim());
+  if (x.dtype().equal(py::dtype::of<double>()))
+    return activate<double>(name, checked_input(x, "x", py::dtype::of<double>(), shape));
+  return activate<float>(name, checked_input(x, "x", py::dtype::of<float>(), shape));
+}
+
+std::uint32_t crc32c_of(const py::buffer& buffer, std::uint32_t crc) {
+  Py_buffer view;
+  if (PyObject_GetBuffer(buffer.ptr(), &view, PyBUF_C_CONTIGUOUS) != 0) throw py::error_already_set();
+  {
+    const py::gil_scoped_release release;
+    crc = crc32c(crc, view.buf, static_cast<std::size_t>(view.len));
+  }
+  PyBuffer_Release(&view);
+  return crc;
+}
+
+py::dict info() {
+  py::dict info;
+  info["version"] = LSTMCORE_VERSION;
+  info["compiler"] = LSTMCORE_COMPILER;
+  info["isa_baseline"] = LSTMCORE_BASELINE;
+  info["isa_compiled"] = compiled_isas();
+  info["isa_found"] = supported_isas();
+  info["isa"] = current_isa();
+  const char* forced = std::getenv("LSTMCORE_FORCE_ISA");
+  info["isa_forced"] = forced != nullptr && *forced != '\0';
+  info["cpu"] = cpu_name();
+  info["threads"] = num_threads();
+  info["threads_reason"] = num_threads_reason();
+  return info;
+}
+
+}  // namespace
+}  // namespace python
+}  // namespace lstmcore
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  using namespace lstmcore;
+  module.attr("__version__") = LSTMCORE_VERSION;
+  python::register_lstm(module);
+  module.def("fused_activations", &activation_names);
+  module.def("activate", &python::activate_any, pybind11::arg("name"), pybind11::arg("x"));
+  module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);
+  module.def("info", &python::info);
+  module.def("set_num_threads", &set_num_threads, pybind11::arg("threads"));
+  module.def("get_num_threads", &num_threads);
+}

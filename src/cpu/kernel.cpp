@@ -1,0 +1,214 @@
+// The step kernel. Compiled once per ISA level with LSTMCORE_LEVEL naming it; everything has internal linkage
+// but the table at the end, so that the linker can never hand one level's code to another.
+#include "cpu/kernel.h"
+
+#include "cpu/simd.h"
+#include "gates.h"
+
+namespace lstmcore {
+namespace cpu {
+namespace {
+
+// Rows of one register tile: 4 accumulators a row, 4 weights and a broadcast must fit the register file.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kTileRows = 6;  // of 32 registers
+#else
+constexpr int kTileRows = 3;  // of 16
+#endif
+
+// Sums of more than this many products are made of partial sums of this length: the rounding error of a long
+// sum grows with the length of its longest chain.
+constexpr std::int64_t kBlock = 256;
+
+// total[r][g] += sum over k of a[r][k] * w[k][g], a block of k at a time. The order in which one lane adds is
+// the same for every tile height, ISA level and batch: that is the bitwise guarantee.
+template <class T, int M>
+LSTMCORE_INLINE const T* multiply_add(Vec<T> (&total)[M][kGates], const T* const (&a)[M], const T* w,
+                                      std::int64_t K) {
+  constexpr int L = lanes<T>;
+  for (std::int64_t begin = 0; begin < K; begin += kBlock) {
+    const std::int64_t end = begin + kBlock < K ? begin + kBlock : K;
+    Vec<T> sum[M][kGates] = {};
+    for (std::int64_t k = begin; k < end; ++k, w += kGates * L) {
+      const Vec<T> w0 = load(w), w1 = load(w + L), w2 = load(w + 2 * L), w3 = load(w + 3 * L);
+      for (int r = 0; r < M; ++r) {
+        Vec<T> s = vec_set(a[r][k]);
+        sum[r][0] = vec_fma(s, w0, sum[r][0]);
+        sum[r][1] = vec_fma(s, w1, sum[r][1]);
+        sum[r][2] = vec_fma(s, w2, sum[r][2]);
+        sum[r][3] = vec_fma(s, w3, sum[r][3]);
+      }
+    }
+    for (int r = 0; r < M; ++r)
+      for (int g = 0; g < kGates; ++g) total[r][g] += sum[r][g];
+  }
+  return w;
+}
+
+template <class T>
+LSTMCORE_INLINE Vec<T> load_units(const T* p, int units) {
+  return units == lanes<T> ? load(p) : load_part(p, units);
+}
+template <class T>
+LSTMCORE_INLINE void store_units(T* p, Vec<T> v, int units) {
+  if (units == lanes<T>)
+    store(p, v);
+  else
+    store_part(p, v, units);
+}
+
+template <class T>
+LSTMCORE_INLINE CellOptions<Vec<T>> panel_options(const StepArgs<T>& args, std::int64_t panel) {
+  constexpr int L = lanes<T>;
+  CellOptions<Vec<T>> options = {};
+  options.activation = args.activation;
+  options.peepholes = args.peepholes != nullptr;
+  if (options.peepholes) {
+    const T* p = args.peepholes + panel * 3 * L;
+    options.p_i = load(p);
+    options.p_f = load(p + L);
+    options.p_o = load(p + 2 * L);
+  }
+  options.clip = args.clip_cell;
+  options.clip_limit = vec_set(args.cell_clip);
+  return options;
+}
+
+// The tail of one row of a tile: from pre-activations to c_out and h_out.
+template <class T>
+LSTMCORE_INLINE void update_row(const StepArgs<T>& args, const CellOptions<Vec<T>>& options,
+                                const Row<T>& row, const Vec<T> (&total)[kGates], std::int64_t unit,
+                                int units) {
+  Gates<Vec<T>> gates = {total[0], total[1], total[2], total[3]};
+  const CellState<Vec<T>> state = lstm_cell(gates, load_units(row.c + unit, units), options);
+  store_units(row.c_out + unit, state.c, units);
+  store_units(row.h_out + unit, state.h, units);
+  if (args.gates.i) {
+    const std::int64_t offset = row.gate_offset + unit;
+    store_units(args.gates.i + offset, gates.i, units);
+    store_units(args.gates.f + offset, gates.f, units);
+    store_units(args.gates.o + offset, gates.o, units);
+    store_units(args.gates.ci + offset, gates.j, units);
+    store_units(args.gates.co + offset, state.co, units);
+  }
+}
+
+template <class T, int M>
+struct StepTile {
+  static void run(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel) {
+    constexpr int L = lanes<T>;
+    const T* x[M];
+    const T* h[M];
+    Vec<T> total[M][kGates];
+    for (int r = 0; r < M; ++r) {
+      x[r] = rows[r].x;
+      h[r] = rows[r].h;
+      for (int g = 0; g < kGates; ++g) total[r][g] = load(args.bias + (panel * kGates + g) * L);
+    }
+    const T* w = args.weights + panel * (args.I + args.P) * kGates * L;
+    w = multiply_add<T, M>(total, x, w, args.I);
+    multiply_add<T, M>(total, h, w, args.P);
+
+    const CellOptions<Vec<T>> options = panel_options(args, panel);
+    const std::int64_t unit = panel * L;
+    const int units = args.H - unit < L ? static_cast<int>(args.H - unit) : L;
+    for (int r = 0; r < M; ++r) update_row(args, options, rows[r], total[r], unit, units);
+  }
+};
+
+template <class T, int M>
+struct ProjectTile {
+  static void run(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel) {
+    constexpr int L = lanes<T>;
+    const T* m[M];
+    Vec<T> total[M][kGates];
+    for (int r = 0; r < M; ++r) {
+      m[r] = rows[r].h_out;
+      for (int g = 0; g < kGates; ++g) total[r][g] = load(args.projection_bias + g * L);
+    }
+    multiply_add<T, M>(total, m, args.projection + panel * args.H * kGates * L, args.H);
+    const Vec<T> limit = vec_set(args.proj_clip);
+    for (int r = 0; r < M; ++r) {
+      for (int g = 0; g < kGates; ++g) {
+        const std::int64_t output = (panel * kGates + g) * L;
+        if (output >= args.P) break;
+        const Vec<T> h = args.clip_projection ? clip(total[r][g], -limit, limit) : total[r][g];
+        store_units(rows[r].projected + output, h,
+                    args.P - output < L ? static_cast<int>(args.P - output) : L);
+      }
+    }
+  }
+};
+
+// Calls Tile<M> over n rows, in tiles as even as they can be: 8 rows are 4 + 4, not 6 + 2.
+template <class T, template <class, int> class Tile>
+LSTMCORE_INLINE void for_tiles(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n,
+                               std::int64_t panel) {
+  for (std::int64_t tiles = (n + kTileRows - 1) / kTileRows; tiles > 0; --tiles) {
+    const std::int64_t m = (n + tiles - 1) / tiles;
+    switch (m) {
+      case 1:
+        Tile<T, 1>::run(args, rows, panel);
+        break;
+      case 2:
+        Tile<T, 2>::run(args, rows, panel);
+        break;
+      case 3:
+        Tile<T, 3>::run(args, rows, panel);
+        break;
+#if defined(__AVX512F__) || defined(__aarch64__)
+      case 4:
+        Tile<T, 4>::run(args, rows, panel);
+        break;
+      case 5:
+        Tile<T, 5>::run(args, rows, panel);
+        break;
+      case 6:
+        Tile<T, 6>::run(args, rows, panel);
+        break;
+#endif
+    }
+    rows += m;
+    n -= m;
+  }
+}
+
+template <class T>
+void step(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
+          std::int64_t panel_end) {
+  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel)
+    for_tiles<T, StepTile>(args, rows, n, panel);
+}
+
+template <class T>
+void project(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
+             std::int64_t panel_end) {
+  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel)
+    for_tiles<T, ProjectTile>(args, rows, n, panel);
+}
+
+template <class T>
+void activate_array(Activation activation, const T* in, T* out, std::int64_t n) {
+  constexpr int L = lanes<T>;
+  for (std::int64_t k = 0; k < n; k += L) {
+    const int units = n - k < L ? static_cast<int>(n - k) : L;
+    store_units(out + k, activate(activation, load_units(in + k, units)), units);
+  }
+}
+
+}  // namespace
+
+#define LSTMCORE_JOIN_(a, b) a##b
+#define LSTMCORE_JOIN(a, b) LSTMCORE_JOIN_(a, b)
+#define LSTMCORE_TEXT_(a) #a
+#define LSTMCORE_TEXT(a) LSTMCORE_TEXT_(a)
+
+extern const Kernels LSTMCORE_JOIN(kernels_, LSTMCORE_LEVEL);
+const Kernels LSTMCORE_JOIN(kernels_, LSTMCORE_LEVEL) = {
+    LSTMCORE_TEXT(LSTMCORE_LEVEL),
+    {lanes<float>, kTileRows, step<float>, project<float>, activate_array<float>},
+    {lanes<double>, kTileRows, step<double>, project<double>, activate_array<double>},
+};
+
+}  // namespace cpu
+}  // namespace lstmcore

@@ -1,0 +1,80 @@
+// What one ISA level offers: a table of pointers to its kernels, and the packed layout they read.
+//
+// Packed weights, with L = lanes of the level. A panel is L units and all four of their gates, so one
+// register tile owns every gate of its units and the cell update never leaves registers:
+//
+//   weights    [panel][k = 0..I+P)[gate i, j, f, o][L]   rows of W, then rows of R
+//   bias       [panel][gate][L]                          forget bias added to f
+//   peepholes  [panel][p_i, p_f, p_o][L]
+//   projection [panel][k = 0..H)[4][L]                   4 L outputs a panel
+//
+// Lanes past the last unit or output hold zeros, so there is no remainder loop over units.
+#pragma once
+
+#include <cstdint>
+
+#include "lstmcore/lstm.h"
+
+namespace lstmcore {
+namespace cpu {
+
+constexpr int kGates = 4;
+
+// One batch row at one time step. h_out may not overlap any h of the same step; c_out may be c.
+template <class T>
+struct Row {
+  const T* x;                // [I]
+  const T* h;                // [P]
+  const T* c;                // [H]
+  T* c_out;                  // [H]
+  T* h_out;                  // [H], before any projection
+  T* projected;              // [P], where the spec has a projection
+  std::int64_t gate_offset;  // of this row in each array of GateOutputs
+};
+
+template <class T>
+struct StepArgs {
+  std::int64_t I, H, P;
+  const T* weights;
+  const T* bias;
+  const T* peepholes;        // null: none
+  const T* projection;       // null: none
+  const T* projection_bias;  // [4 L] zeros, or NaN for a NaN proj_clip
+  Activation activation;
+  bool clip_cell, clip_projection;
+  T cell_clip, proj_clip;
+  GateOutputs<T> gates;
+};
+
+template <class T>
+struct KernelsOf {
+  int lanes;
+  int tile_rows;  // rows that one register tile holds
+  // Gates and state update of rows [0, n) for units of panels [panel_begin, panel_end).
+  void (*step)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
+               std::int64_t panel_end);
+  // projected = clip(h_out projection) of rows [0, n) for projection panels [panel_begin, panel_end).
+  void (*project)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
+                  std::int64_t panel_end);
+  void (*activate)(Activation, const T* in, T* out, std::int64_t n);
+};
+
+struct Kernels {
+  const char* isa;
+  KernelsOf<float> f32;
+  KernelsOf<double> f64;
+};
+
+template <class T>
+const KernelsOf<T>& kernels_of(const Kernels& kernels);
+template <>
+inline const KernelsOf<float>& kernels_of<float>(const Kernels& kernels) {
+  return kernels.f32;
+}
+template <>
+inline const KernelsOf<double>& kernels_of<double>(const Kernels& kernels) {
+  return kernels.f64;
+}
+
+}  // namespace cpu
+}  // namespace lstmcore

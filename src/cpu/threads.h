@@ -1,0 +1,29 @@
+// How many threads a call gets, and what each of them does.
+#pragma once
+
+#include <cstdint>
+
+namespace lstmcore {
+namespace cpu {
+
+enum class Split { rows, units };
+
+struct ThreadPlan {
+  int threads;
+  Split split;
+};
+
+// Cost rule, from the multiply-adds of the call. Splitting rows needs no barrier, so it is preferred where
+// each thread gets a full register tile; splitting units pays a barrier per step. Small work stays on the
+// caller's thread.
+ThreadPlan plan_threads(int limit, std::int64_t steps, std::int64_t rows, std::int64_t tile_rows,
+                        std::int64_t panels, double multiply_adds_per_row);
+
+// Tells the fork handler that this process has started OpenMP threads.
+void note_threads_used();
+
+// The k-th of n nearly equal parts of [0, size) begins here.
+inline std::int64_t part_begin(std::int64_t size, int k, int n) { return size * k / n; }
+
+}  // namespace cpu
+}  // namespace lstmcore

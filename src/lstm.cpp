@@ -1,0 +1,95 @@
+#include "lstmcore/lstm.h"
+
+#include <stdexcept>
+#include <string>
+
+#include "cpu/backend.h"
+#include "cpu/isa.h"
+
+namespace lstmcore {
+namespace {
+
+void require(bool condition, const std::string& message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+// Far above any real model, and low enough that no size computed from two of them overflows.
+constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
+
+void check_size(const char* name, std::int64_t size) {
+  require(size >= 0 && size <= kMaxSize,
+          std::string(name) + " must be in 0.." + std::to_string(kMaxSize) + ", got " + std::to_string(size));
+}
+
+template <class T>
+void check(const LstmSpec& spec, const LstmWeights<T>& weights) {
+  check_size("input_size", spec.input_size);
+  check_size("num_units", spec.num_units);
+  check_size("num_proj", spec.output_size());
+  const bool has_units = spec.num_units > 0;
+  require(weights.b || !has_units, "b is missing");
+  require(weights.W || !has_units || spec.input_size == 0, "W is missing");
+  require(weights.R || !has_units || spec.output_size() == 0, "R is missing");
+  require(!spec.peepholes || !has_units || (weights.p_i && weights.p_f && weights.p_o),
+          "the spec has peepholes, but p_i, p_f or p_o is missing");
+  require(!spec.num_proj || !has_units || spec.output_size() == 0 || weights.projection,
+          "the spec has a projection, but its weights are missing");
+}
+
+}  // namespace
+
+template <class T>
+Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights) {
+  check(spec, weights);
+  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::select_kernels());
+}
+template <class T>
+Lstm<T>::~Lstm() = default;
+template <class T>
+Lstm<T>::Lstm(Lstm&&) noexcept = default;
+template <class T>
+Lstm<T>& Lstm<T>::operator=(Lstm&&) noexcept = default;
+
+template <class T>
+const LstmSpec& Lstm<T>::spec() const {
+  return backend_->spec();
+}
+template <class T>
+const char* Lstm<T>::isa() const {
+  return backend_->isa();
+}
+template <class T>
+std::size_t Lstm<T>::packed_bytes() const {
+  return backend_->packed_bytes();
+}
+
+template <class T>
+void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const {
+  ForwardArgs<T> args;
+  args.steps = 1;
+  args.batch = N;
+  args.x = {x, 0, spec().input_size};
+  args.c0 = c;
+  args.h0 = h;
+  args.y = {h_out, 0, spec().output_size()};
+  args.c_n = c_out;
+  forward(args);
+}
+
+template <class T>
+void Lstm<T>::forward(const ForwardArgs<T>& args) const {
+  require(args.steps >= 0 && args.batch >= 0, "steps and batch must not be negative");
+  require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
+  if (args.lengths) {
+    for (std::int64_t n = 0; n < args.batch; ++n)
+      require(args.lengths[n] >= 0 && args.lengths[n] <= args.steps,
+              "lengths[" + std::to_string(n) + "] must be in 0.." + std::to_string(args.steps) + ", got " +
+                  std::to_string(args.lengths[n]));
+  }
+  backend_->forward(args);
+}
+
+template class Lstm<float>;
+template class Lstm<double>;
+
+}  // namespace lstmcore

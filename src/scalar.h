@@ -1,0 +1,45 @@
+// Num<V> is what the maths in activations.h and gates.h needs of a number type V beyond + - * / < and ?:.
+// Here: float and double. src/cpu/simd.h adds the vectors.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#define LSTMCORE_INLINE static inline __attribute__((always_inline))
+
+namespace lstmcore {
+namespace {
+
+template <class V>
+struct Num;
+
+template <class T, class I>
+struct ScalarNum {
+  using Scalar = T;
+  using Int = I;
+  LSTMCORE_INLINE T set(T s) { return s; }
+  LSTMCORE_INLINE I set_int(I s) { return s; }
+  LSTMCORE_INLINE I bits(T v) {
+    I b;
+    std::memcpy(&b, &v, sizeof b);
+    return b;
+  }
+  LSTMCORE_INLINE T from_bits(I b) {
+    T v;
+    std::memcpy(&v, &b, sizeof v);
+    return v;
+  }
+};
+
+template <>
+struct Num<float> : ScalarNum<float, std::int32_t> {
+  LSTMCORE_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+};
+
+template <>
+struct Num<double> : ScalarNum<double, std::int64_t> {
+  LSTMCORE_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+};
+
+}  // namespace
+}  // namespace lstmcore

@@ -1,0 +1,283 @@
+// The native core without Python: Lstm<T> against a plain double-precision loop, and its bitwise guarantees.
+// With --digest it prints a hash of its results instead, to compare ISA levels and machines.
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "gates.h"
+#include "lstmcore/lstm.h"
+#include "lstmcore/runtime.h"
+
+namespace {
+
+using lstmcore::Lstm;
+using lstmcore::LstmSpec;
+
+int failures = 0;
+
+void check(bool condition, const std::string& what) {
+  if (condition) return;
+  ++failures;
+  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
+}
+
+// Uniform in (-1, 1) and the same on every machine (Numerical Recipes' 64-bit LCG).
+class Random {
+ public:
+  double next() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<double>(static_cast<std::int64_t>(state_) >> 11) / 4503599627370496.0;
+  }
+  template <class T>
+  std::vector<T> array(std::int64_t size, double scale = 1) {
+    std::vector<T> values(static_cast<std::size_t>(size));
+    for (T& value : values) value = static_cast<T>(scale * next());
+    return values;
+  }
+
+ private:
+  std::uint64_t state_ = 20181;
+};
+
+template <class T>
+struct Case {
+  LstmSpec spec;
+  std::int64_t T_, N;
+  std::vector<T> W, R, b, p_i, p_f, p_o, projection, x, c0, h0;
+  std::vector<std::int64_t> lengths;
+
+  Case(LstmSpec s, std::int64_t steps, std::int64_t batch) : spec(s), T_(steps), N(batch) {
+    Random random;
+    const std::int64_t I = s.input_size, H = s.num_units, P = s.output_size();
+    const double scale = 1.5 / std::sqrt(static_cast<double>(I + P));
+    W = random.array<T>(I * 4 * H, scale);
+    R = random.array<T>(P * 4 * H, scale);
+    b = random.array<T>(4 * H);
+    p_i = random.array<T>(H);
+    p_f = random.array<T>(H);
+    p_o = random.array<T>(H);
+    projection = random.array<T>(H * P, 1.5 / std::sqrt(static_cast<double>(H)));
+    x = random.array<T>(steps * batch * I, 2);
+    c0 = random.array<T>(batch * H);
+    h0 = random.array<T>(batch * P);
+    for (std::int64_t n = 0; n < batch; ++n) lengths.push_back((n * 7 + 3) % (steps + 1));
+  }
+
+  Lstm<T> lstm() const {
+    lstmcore::LstmWeights<T> weights;
+    weights.W = W.data();
+    weights.R = R.data();
+    weights.b = b.data();
+    weights.p_i = p_i.data();
+    weights.p_f = p_f.data();
+    weights.p_o = p_o.data();
+    weights.projection = projection.data();
+    return Lstm<T>(spec, weights);
+  }
+};
+
+template <class T>
+struct Result {
+  std::vector<T> y, c_n, h_n;
+  bool operator==(const Result& other) const { return y == other.y && c_n == other.c_n && h_n == other.h_n; }
+};
+
+template <class T>
+Result<T> forward(const Case<T>& k, const Lstm<T>& lstm, int threads, bool reverse) {
+  const std::int64_t I = k.spec.input_size, H = k.spec.num_units, P = k.spec.output_size();
+  Result<T> result{std::vector<T>(static_cast<std::size_t>(k.T_ * k.N * P)),
+                   std::vector<T>(static_cast<std::size_t>(k.N * H)),
+                   std::vector<T>(static_cast<std::size_t>(k.N * P))};
+  lstmcore::ForwardArgs<T> args;
+  args.steps = k.T_;
+  args.batch = k.N;
+  args.x = {k.x.data(), k.N * I, I};
+  args.c0 = k.c0.data();
+  args.h0 = k.h0.data();
+  args.lengths = k.lengths.data();
+  args.reverse = reverse;
+  args.y = {result.y.data(), k.N * P, P};
+  args.c_n = result.c_n.data();
+  args.h_n = result.h_n.data();
+  args.threads = threads;
+  lstm.forward(args);
+  return result;
+}
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double clipped(double x, const std::optional<double>& limit) {
+  return limit ? std::max(-*limit, std::min(*limit, x)) : x;
+}
+
+// One row, one step, in double precision, straight from the equations.
+template <class T>
+void reference_step(const Case<T>& k, const T* x, std::vector<double>& c, std::vector<double>& h) {
+  const auto I = k.spec.input_size, H = k.spec.num_units, P = k.spec.output_size();
+  std::vector<double> m(static_cast<std::size_t>(H)), c_new(c);
+  for (std::int64_t u = 0; u < H; ++u) {
+    double z[4];
+    for (int g = 0; g < 4; ++g) {
+      const std::int64_t column = g * H + u;
+      z[g] = k.b[column];
+      for (std::int64_t i = 0; i < I; ++i) z[g] += static_cast<double>(x[i]) * k.W[i * 4 * H + column];
+      for (std::int64_t p = 0; p < P; ++p) z[g] += h[p] * k.R[p * 4 * H + column];
+    }
+    const double peep = k.spec.peepholes ? 1 : 0;
+    const double i = sigmoid(z[0] + peep * k.p_i[u] * c[u]);
+    const double f = sigmoid(z[2] + k.spec.forget_bias + peep * k.p_f[u] * c[u]);
+    c_new[u] = clipped(f * c[u] + i * std::tanh(z[1]), k.spec.cell_clip);
+    m[u] = sigmoid(z[3] + peep * k.p_o[u] * c_new[u]) * std::tanh(c_new[u]);
+  }
+  c = c_new;
+  if (!k.spec.num_proj) {
+    h = m;
+    return;
+  }
+  for (std::int64_t p = 0; p < P; ++p) {
+    double sum = 0;
+    for (std::int64_t u = 0; u < H; ++u) sum += m[u] * k.projection[u * P + p];
+    h[p] = clipped(sum, k.spec.proj_clip);
+  }
+}
+
+template <class T>
+double error_against_reference(const Case<T>& k, const Result<T>& result, bool reverse) {
+  const auto I = k.spec.input_size, H = k.spec.num_units, P = k.spec.output_size();
+  double worst = 0;
+  const auto compare = [&](double expected, T got) { worst = std::max(worst, std::fabs(expected - got)); };
+  for (std::int64_t n = 0; n < k.N; ++n) {
+    std::vector<double> c(k.c0.begin() + n * H, k.c0.begin() + (n + 1) * H);
+    std::vector<double> h(k.h0.begin() + n * P, k.h0.begin() + (n + 1) * P);
+    for (std::int64_t s = 0; s < k.T_; ++s) {
+      if (s >= k.lengths[n]) {
+        for (std::int64_t p = 0; p < P; ++p) compare(0, result.y[(s * k.N + n) * P + p]);
+        continue;
+      }
+      const std::int64_t t = reverse ? k.lengths[n] - 1 - s : s;
+      reference_step(k, k.x.data() + (t * k.N + n) * I, c, h);
+      for (std::int64_t p = 0; p < P; ++p) compare(h[p], result.y[(t * k.N + n) * P + p]);
+    }
+    for (std::int64_t u = 0; u < H; ++u) compare(c[u], result.c_n[n * H + u]);
+    for (std::int64_t p = 0; p < P; ++p) compare(h[p], result.h_n[n * P + p]);
+  }
+  return worst;
+}
+
+// Every row alone, one step at a time, gives the same bits as the batch.
+template <class T>
+bool rows_alone_agree(const Case<T>& k, const Lstm<T>& lstm, const Result<T>& batch) {
+  const auto I = k.spec.input_size, H = k.spec.num_units, P = k.spec.output_size();
+  for (std::int64_t n = 0; n < k.N; ++n) {
+    std::vector<T> c(k.c0.begin() + n * H, k.c0.begin() + (n + 1) * H);
+    std::vector<T> h(k.h0.begin() + n * P, k.h0.begin() + (n + 1) * P), h_next(h);
+    for (std::int64_t t = 0; t < k.lengths[n]; ++t) {
+      lstm.step(1, k.x.data() + (t * k.N + n) * I, c.data(), h.data(), c.data(), h_next.data());
+      h.swap(h_next);
+      if (std::memcmp(h.data(), batch.y.data() + (t * k.N + n) * P, h.size() * sizeof(T)) != 0) return false;
+    }
+    if (std::memcmp(c.data(), batch.c_n.data() + n * H, c.size() * sizeof(T)) != 0) return false;
+  }
+  return true;
+}
+
+LstmSpec spec_of(std::int64_t I, std::int64_t H, std::optional<std::int64_t> P, bool peepholes) {
+  LstmSpec spec;
+  spec.input_size = I;
+  spec.num_units = H;
+  spec.num_proj = P;
+  spec.peepholes = peepholes;
+  spec.forget_bias = 0.75;
+  if (peepholes) spec.cell_clip = 0.9;
+  if (P) spec.proj_clip = 0.4;
+  return spec;
+}
+
+const LstmSpec kSpecs[] = {
+    spec_of(1, 1, {}, false),  spec_of(3, 5, {}, true),   spec_of(19, 33, {}, true),
+    spec_of(0, 17, 6, false),  spec_of(40, 64, 71, true), spec_of(300, 129, {}, false),
+    spec_of(530, 48, 9, true),
+};
+
+template <class T>
+void test_specs(double bound) {
+  for (const LstmSpec& spec : kSpecs) {
+    const Case<T> k(spec, 7, 23);
+    const Lstm<T> lstm = k.lstm();
+    const std::string name = "I " + std::to_string(spec.input_size) + " H " + std::to_string(spec.num_units);
+    for (const bool reverse : {false, true}) {
+      const Result<T> serial = forward(k, lstm, 1, reverse);
+      const double error = error_against_reference(k, serial, reverse);
+      check(error <= bound, name + ": error " + std::to_string(error));
+      for (int threads : {2, 3, 5}) check(forward(k, lstm, threads, reverse) == serial, name + ": threads");
+      if (!reverse) check(rows_alone_agree(k, lstm, serial), name + ": rows alone");
+    }
+  }
+}
+
+// The gate header serves scalars too, with the same operations as a vector lane.
+void test_scalar_gates() {
+  lstmcore::Gates<float> gates = {0.3f, -1.2f, 2.5f, 0.8f};
+  lstmcore::CellOptions<float> options = {};
+  options.activation = lstmcore::Activation::tanh;
+  options.peepholes = true;
+  options.p_i = 0.5f, options.p_f = -0.25f, options.p_o = 1.5f;
+  options.clip = true, options.clip_limit = 0.6f;
+  const auto state = lstmcore::lstm_cell(gates, -0.7f, options);
+  const double c =
+      std::max(-0.6, sigmoid(2.5 + 0.25 * 0.7) * -0.7 + sigmoid(0.3 - 0.5 * 0.7) * std::tanh(-1.2));
+  check(std::fabs(state.c - c) < 2e-7, "scalar gates: c");
+  check(std::fabs(state.h - sigmoid(0.8 + 1.5 * c) * std::tanh(c)) < 2e-7, "scalar gates: h");
+}
+
+template <class Call>
+void expect_invalid(const Call& call, const char* what) {
+  try {
+    call();
+  } catch (const std::invalid_argument&) {
+    return;
+  }
+  check(false, std::string("expected std::invalid_argument: ") + what);
+}
+
+void test_bad_arguments() {
+  expect_invalid([] { Lstm<float>(spec_of(-1, 4, {}, false), {}); }, "negative input_size");
+  expect_invalid([] { Lstm<float>(spec_of(3, 4, {}, false), {}); }, "missing weights");
+  Case<float> k(spec_of(3, 5, {}, true), 2, 3);
+  k.lengths[1] = 9;
+  expect_invalid([&] { forward(k, k.lstm(), 1, false); }, "length above T");
+  expect_invalid([] { lstmcore::set_num_threads(0); }, "no threads");
+}
+
+template <class T>
+std::uint64_t digest(std::uint64_t hash) {  // FNV-1a over all results
+  for (const LstmSpec& spec : kSpecs) {
+    const Case<T> k(spec, 7, 23);
+    const Result<T> result = forward(k, k.lstm(), 1, false);
+    for (const std::vector<T>* values : {&result.y, &result.c_n, &result.h_n}) {
+      const auto* bytes = reinterpret_cast<const unsigned char*>(values->data());
+      for (std::size_t n = 0; n < values->size() * sizeof(T); ++n) hash = (hash ^ bytes[n]) * 1099511628211u;
+    }
+  }
+  return hash;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "--digest") {
+    const std::uint64_t hash = digest<double>(digest<float>(14695981039346656037u));
+    std::printf("%s %016llx\n", lstmcore::current_isa().c_str(), static_cast<unsigned long long>(hash));
+    return 0;
+  }
+  lstmcore::set_num_threads(5);  // more than the machine may have: the split must not change a bit
+  test_specs<float>(1.5e-6);
+  test_specs<double>(1e-14);
+  test_scalar_gates();
+  test_bad_arguments();
+  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
+  return failures ? 1 : 0;
+}

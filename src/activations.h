@@ -88,7 +88,8 @@ LSTMCORE_INLINE ExpParts<V> exp_parts_nonpositive(V x) {
 template <class V>
 LSTMCORE_INLINE V exp_nonpositive(V x) {
   const ExpParts<V> e = exp_parts_nonpositive(x);
-  return Num<V>::fma(e.scale, e.tail, e.scale);
+  // The product is exact; without a fused multiply-add, scale * tail alone could flush to zero.
+  return e.scale * (Num<V>::set(1) + e.tail);
 }
 
 // exp(x) - 1 without cancellation near 0.
@@ -107,7 +108,7 @@ LSTMCORE_INLINE V exp(V x) {
   // 2^128 is no float, but exp(88.5) is: above 0 the scale is halved and the result doubled.
   const auto bias = Num<V>::set_int(C::exponent_bias), one = Num<V>::set_int(1);
   const ExpParts<V> e = exp_parts(x, x > zero ? bias - one : bias);
-  return Num<V>::fma(e.scale, e.tail, e.scale) * (x > zero ? Num<V>::set(2) : Num<V>::set(1));
+  return e.scale * (Num<V>::set(1) + e.tail) * (x > zero ? Num<V>::set(2) : Num<V>::set(1));
 }
 
 // 1 / (1 + exp(-x)), from exp(-|x|), so that small results keep their relative accuracy.

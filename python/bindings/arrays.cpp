@@ -10,26 +10,30 @@ std::string dtype_text(const py::dtype& dtype) { return py::str(dtype).cast<std:
 
 Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
-bool matches(const Shape& expected, const Shape& got) {
-  if (expected.size() != got.size()) return false;
-  for (std::size_t axis = 0; axis < got.size(); ++axis)
-    if (expected[axis] != kAnySize && expected[axis] != got[axis]) return false;
+bool matches(const Shape& expected, const py::array& array) {
+  if (static_cast<py::ssize_t>(expected.size()) != array.ndim()) return false;
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    const py::ssize_t size = expected[static_cast<std::size_t>(axis)];
+    if (size != kAnySize && size != array.shape(axis)) return false;
+  }
   return true;
 }
 
+[[noreturn]] void refuse_type(const char* name, const py::dtype& dtype, const Shape& shape,
+                              const std::string& got) {
+  throw py::type_error(std::string(name) + ": expected a " + dtype_text(dtype) + " array of shape " +
+                       shape_text(shape) + ", got " + got);
+}
+
+// Its success path runs three times a step: no text is made before there is an error.
 py::array checked(const py::handle& value, const char* name, const py::dtype& dtype, const Shape& shape) {
-  const std::string wanted = dtype_text(dtype) + " array of shape " + shape_text(shape);
-  if (!py::isinstance<py::array>(value)) {
-    const auto type = py::type::handle_of(value).attr("__name__").cast<std::string>();
-    throw py::type_error(std::string(name) + ": expected a " + wanted + ", got " + type);
-  }
+  if (!py::isinstance<py::array>(value))
+    refuse_type(name, dtype, shape, py::type::handle_of(value).attr("__name__").cast<std::string>());
   auto array = py::reinterpret_borrow<py::array>(value);
-  if (!array.dtype().equal(dtype))
-    throw py::type_error(std::string(name) + ": expected a " + wanted + ", got dtype " +
-                         dtype_text(array.dtype()));
-  if (!matches(shape, shape_of(array)))
-    throw py::value_error(std::string(name) + ": expected a " + wanted + ", got shape " +
-                          shape_text(shape_of(array)));
+  if (!array.dtype().equal(dtype)) refuse_type(name, dtype, shape, "dtype " + dtype_text(array.dtype()));
+  if (!matches(shape, array))
+    throw py::value_error(std::string(name) + ": expected a " + dtype_text(dtype) + " array of shape " +
+                          shape_text(shape) + ", got shape " + shape_text(shape_of(array)));
   if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
     throw py::value_error(std::string(name) + ": expected an aligned array");
   return array;
@@ -68,6 +72,7 @@ py::array checked_output(const py::handle& value, const char* name, const py::dt
                          const Shape& shape) {
   py::array array = checked(value, name, dtype, shape);
   if (!array.writeable()) throw py::value_error(std::string(name) + ": expected a writable array");
+  if (array.size() == 0) return array;  // whose strides mean nothing
   const py::ssize_t inner = array.ndim() - 1;
   if (array.shape(inner) > 1 && array.strides(inner) != array.itemsize())
     throw py::value_error(std::string(name) + ": expected the last axis to be contiguous");

@@ -53,7 +53,12 @@ py::dict info() {
   info["isa_baseline"] = LSTMCORE_BASELINE;
   info["isa_compiled"] = compiled_isas();
   info["isa_found"] = supported_isas();
-  info["isa"] = current_isa();
+  try {
+    info["isa"] = current_isa();
+  } catch (const std::runtime_error& error) {  // LSTMCORE_FORCE_ISA is off: a report must still be had
+    info["isa"] = py::none();
+    info["isa_error"] = error.what();
+  }
   const char* forced = std::getenv("LSTMCORE_FORCE_ISA");
   info["isa_forced"] = forced != nullptr && *forced != '\0';
   info["cpu"] = cpu_name();

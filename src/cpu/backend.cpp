@@ -126,7 +126,7 @@ void run_steps(const KernelsOf<T>& kernels, const StepArgs<T>& step_args, const 
       if (step < addresses.length(n)) rows[active++] = addresses.row(n, step);
     kernels.step(step_args, rows, active, share.panel_begin, share.panel_end);
     if (share.barrier_team > 1) barrier.wait(share.barrier_team);
-    if (step_args.projection == nullptr) continue;
+    if (!step_args.project) continue;
     kernels.project(step_args, rows, active, share.projection_begin, share.projection_end);
     if (share.barrier_team > 1) barrier.wait(share.barrier_team);
   }
@@ -150,7 +150,8 @@ StepArgs<T> Backend<T>::step_args(const GateOutputs<T>& gates) const {
   args.weights = packed_.weights.data();
   args.bias = packed_.bias.data();
   args.peepholes = packed_.peepholes.data();
-  args.projection = packed_.projection_bias.data() ? packed_.projection.data() : nullptr;
+  args.project = packed_.projection_panels > 0;
+  args.projection = packed_.projection.data();
   args.projection_bias = packed_.projection_bias.data();
   args.activation = spec_.activation;
   args.clip_cell = spec_.cell_clip.has_value();

@@ -37,8 +37,9 @@ struct StepArgs {
   std::int64_t I, H, P;
   const T* weights;
   const T* bias;
-  const T* peepholes;        // null: none
-  const T* projection;       // null: none
+  const T* peepholes;  // null: none
+  bool project;
+  const T* projection;
   const T* projection_bias;  // [4 L] zeros, or NaN for a NaN proj_clip
   Activation activation;
   bool clip_cell, clip_projection;

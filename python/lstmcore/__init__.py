@@ -1,0 +1,82 @@
+"""TensorFlow's LSTM cells without TensorFlow, over a fused native kernel.
+
+Arrays go in and arrays come out, at once; names and sharing of variables follow TensorFlow's graph
+mode. ``from lstmcore import tf`` is a namespace for source written for TensorFlow 1.
+"""
+
+from lstmcore import raw_ops
+from lstmcore._core import __version__, get_num_threads, set_num_threads
+from lstmcore.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.checkpoint import (
+    CheckpointReader,
+    cells_from_checkpoint,
+    latest_checkpoint,
+    list_variables,
+    load_checkpoint,
+    restore,
+)
+from lstmcore.dropout_wrapper import DropoutWrapper
+from lstmcore.errors import CheckpointError, InvalidArgumentError
+from lstmcore.graph import (
+    Graph,
+    get_default_graph,
+    global_variables,
+    reset_default_graph,
+    trainable_variables,
+)
+from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.multi_rnn_cell import MultiRNNCell
+from lstmcore.rnn import bidirectional_dynamic_rnn, dynamic_rnn, stack_bidirectional_dynamic_rnn
+from lstmcore.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.rnn_static import static_bidirectional_rnn, static_rnn
+from lstmcore.variable_scope import (
+    AUTO_REUSE,
+    VariableScope,
+    get_variable,
+    get_variable_scope,
+    variable_scope,
+)
+from lstmcore.variables import Variable
+from lstmcore.wrappers import DeviceWrapper, ResidualWrapper
+
+__all__ = [
+    "AUTO_REUSE",
+    "BasicLSTMCell",
+    "CheckpointError",
+    "CheckpointReader",
+    "CudnnCompatibleLSTMCell",
+    "DeviceWrapper",
+    "DropoutWrapper",
+    "Graph",
+    "InvalidArgumentError",
+    "LSTMBlockCell",
+    "LSTMBlockFusedCell",
+    "LSTMCell",
+    "LSTMStateTuple",
+    "MultiRNNCell",
+    "RNNCell",
+    "ResidualWrapper",
+    "Variable",
+    "VariableScope",
+    "__version__",
+    "bidirectional_dynamic_rnn",
+    "cells_from_checkpoint",
+    "dynamic_rnn",
+    "get_default_graph",
+    "get_num_threads",
+    "get_variable",
+    "get_variable_scope",
+    "global_variables",
+    "latest_checkpoint",
+    "list_variables",
+    "load_checkpoint",
+    "raw_ops",
+    "reset_default_graph",
+    "restore",
+    "set_num_threads",
+    "stack_bidirectional_dynamic_rnn",
+    "static_bidirectional_rnn",
+    "static_rnn",
+    "trainable_variables",
+    "variable_scope",
+]

@@ -1,0 +1,7 @@
+"""``python -m lstmcore``: the same as the command ``lstmcore``."""
+
+import sys
+
+from lstmcore.cli import main
+
+sys.exit(main())

@@ -1,0 +1,83 @@
+"""From what callers pass to the arrays the kernels take, and from numbers to checked sizes."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from lstmcore import dtypes
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def as_array(value: Any, argument: str) -> Array:
+    """``value`` as an ndarray, without a copy where it is one or offers its memory.
+
+    Accepts ndarrays, NumPy scalars, and objects with ``__array__`` or (CPU) ``__dlpack__``.
+    Raises TypeError for anything else; Python lists in particular are structures, not arrays.
+    """
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)  # a subclass gives its base array
+    try:
+        if hasattr(value, "__array__"):
+            return np.asarray(value)
+        if hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+    except Exception as error:
+        raise TypeError(
+            f"{argument} must be readable as a NumPy array; {type(value).__name__} gave: {error}"
+        ) from error
+    raise TypeError(
+        f"{argument} must be a NumPy array or have __array__ or __dlpack__, "
+        f"received {type(value).__name__}"
+    )
+
+
+def as_kernel_array(array: Array, dtype: dtypes.DType) -> Array:
+    """``array`` in native ``dtype``, C-contiguous and aligned; itself where it already is."""
+    return np.require(array, dtype=dtype, requirements=("C", "A"))
+
+
+def check_floating(dtype: dtypes.DType, argument: str) -> None:
+    """Raises ValueError for integers and bool, TypeError for other types without a kernel."""
+    native = dtype.newbyteorder("=")
+    if native in dtypes.SUPPORTED:
+        return
+    if dtype.kind in "biu":
+        raise dtypes.not_floating(dtype, argument)
+    raise dtypes.unsupported(dtype.name, argument)
+
+
+def as_size(value: Any, argument: str, *, minimum: int) -> int:
+    """``value`` as an int of at least ``minimum``.
+
+    Raises TypeError for what has no ``__index__`` (3.5, None, strings) and ValueError below it.
+    """
+    try:
+        size = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{argument} must be an integer, received {value!r} of type {type(value).__name__}"
+        ) from None
+    if size < minimum:
+        raise ValueError(f"{argument} must be >= {minimum}, received {size}")
+    return size
+
+
+def as_number(value: Any, argument: str) -> float:
+    """``value`` as a float; True is 1.0, NaN and infinities pass. Raises TypeError otherwise."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{argument} must be a number, received {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{argument} must be a number, received {value!r} of type {type(value).__name__}"
+        ) from None
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as TensorFlow's op errors print it: ``[2,3]``."""
+    return "[" + ",".join(str(size) for size in shape) + "]"

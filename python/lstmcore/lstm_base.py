@@ -1,0 +1,278 @@
+"""What all LSTM cells share: variables, packed weights, and calls of the native kernels."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _core, activations, dtypes, numpy_step
+from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
+from lstmcore.input_spec import InputSpec, last_dimension
+from lstmcore.lstm_arguments import checked_inputs, checked_state, unpacked_state
+from lstmcore.rnn_cell import LayerRNNCell, LSTMStateTuple
+from lstmcore.variable_store import fixed_size_partitioner
+
+
+class LSTMCellBase(LayerRNNCell):
+    """An LSTM cell; subclasses choose the constructor's arguments and the config.
+
+    Raises, at construction, TypeError or ValueError naming ``num_units``, ``num_proj``,
+    ``forget_bias``, ``cell_clip``, ``proj_clip``, ``num_unit_shards``, ``num_proj_shards``,
+    ``activation`` or ``dtype`` for values that no cell could be built with.
+    """
+
+    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_pack_lock", "_weights_version"}
+
+    #: Order in which the peephole variables are created, which is their order in ``weights``.
+    _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")
+
+    def __init__(
+        self,
+        num_units: int,
+        *,
+        forget_bias: float = 1.0,
+        use_peepholes: bool = False,
+        cell_clip: float | None = None,
+        num_proj: int | None = None,
+        proj_clip: float | None = None,
+        num_unit_shards: int | None = None,
+        num_proj_shards: int | None = None,
+        state_is_tuple: bool = True,
+        activation: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if dtype is not None:
+            dtype = dtypes.as_compute_dtype(dtype)
+        self._num_units = as_size(num_units, "num_units", minimum=0)
+        # 0 would mean "no projection" for the sizes and "project to nothing" for the variables
+        self._num_proj = None if num_proj is None else as_size(num_proj, "num_proj", minimum=1)
+        self._num_unit_shards = _shards(num_unit_shards, "num_unit_shards")
+        self._num_proj_shards = _shards(num_proj_shards, "num_proj_shards")
+        as_number(forget_bias, "forget_bias")
+        self._forget_bias = forget_bias
+        self._cell_clip = _limit(cell_clip, "cell_clip")
+        self._proj_clip = _limit(proj_clip, "proj_clip")
+        self._use_peepholes = use_peepholes
+        self._state_is_tuple = state_is_tuple
+        self._activation = activations.get(activation or None)
+        self._initializer = initializer
+        super().__init__(dtype=dtype, **kwargs)
+        self.input_spec = InputSpec(ndim=2)
+
+    def _set_runtime_state(self) -> None:
+        super()._set_runtime_state()
+        self._pack_lock = threading.Lock()
+        self._packed: _core.Lstm | None = None
+        self._weights_version = 0
+
+    @property
+    def state_size(self) -> LSTMStateTuple | int:
+        """``LSTMStateTuple(num_units, output_size)``, or their sum with a concatenated state."""
+        sizes = LSTMStateTuple(self._num_units, self.output_size)
+        return sizes if self._state_is_tuple else sum(sizes)
+
+    @property
+    def output_size(self) -> int:
+        return self._num_units if self._num_proj is None else self._num_proj
+
+    # Variables
+
+    def build(self, inputs_shape: Any) -> None:
+        """Creates the variables for inputs of depth ``inputs_shape[-1]`` (or an int, the depth).
+
+        In creation order: kernel [I+P, 4H], bias [4H], with peepholes w_f_diag, w_i_diag, w_o_diag
+        [H], with a projection projection/kernel [H, P]. The dtype is float32 where none was given.
+        Raises ValueError for an unknown depth, and as ``get_variable``.
+        """
+        depth = last_dimension(inputs_shape)
+        self._dtype = dtypes.as_compute_dtype(self._dtype or dtypes.SUPPORTED[0], "inputs")
+        units = self._num_units
+        self._kernel = self.add_weight(
+            "kernel",
+            [depth + self.output_size, 4 * units],
+            initializer=self._initializer,
+            partitioner=self._partitioner(self._num_unit_shards),
+        )
+        self._bias = self.add_weight("bias", [4 * units], initializer="zeros")
+        if self._use_peepholes:
+            for name in self._peephole_names:
+                diagonal = self.add_weight(name, [units], initializer=self._initializer)
+                setattr(self, f"_{name}", diagonal)
+        if self._num_proj is not None:
+            self._proj_kernel = self.add_weight(
+                "projection/kernel",
+                [units, self._num_proj],
+                initializer=self._initializer,
+                partitioner=self._partitioner(self._num_proj_shards),
+            )
+        self._weights_changed()
+        self.built = True
+
+    @staticmethod
+    def _partitioner(shards: int | None) -> Any:
+        return None if shards is None else fixed_size_partitioner(shards)
+
+    def _weights_changed(self) -> None:
+        with self._pack_lock:
+            self._weights_version += 1
+            self._packed = None
+
+    def _step_weights(self) -> numpy_step.StepWeights:
+        names = ("_kernel", "_bias", "_w_i_diag", "_w_f_diag", "_w_o_diag", "_proj_kernel")
+        required = names[:2]
+        arrays = []
+        for name in names:
+            variable = getattr(self, name) if name in required else getattr(self, name, None)
+            array = None if variable is None else as_array(variable, name)
+            arrays.append(array if array is None else as_kernel_array(array, self._kernel.dtype))
+        return numpy_step.StepWeights(*arrays)  # type: ignore[arg-type]
+
+    def _step_settings(self) -> numpy_step.StepSettings:
+        limits = (self._cell_clip, self._proj_clip)
+        numbers = (None if limit is None else float(limit) for limit in limits)
+        return numpy_step.StepSettings(float(self._forget_bias), *numbers)
+
+    def _native(self) -> _core.Lstm:
+        """The packed weights, packed again after any of them was assigned.
+
+        Raises AttributeError before the cell is built.
+        """
+        packed = self._packed
+        while packed is None:
+            version = self._weights_version
+            candidate = _core.Lstm(
+                num_units=self._num_units,
+                activation=self._activation.fused or "tanh",
+                **self._step_weights()._asdict(),
+                **self._step_settings()._asdict(),
+            )
+            with self._pack_lock:
+                if version == self._weights_version:
+                    packed = self._packed = candidate
+        return packed
+
+    # One time step
+
+    def call(self, inputs: Any, state: Any) -> Any:
+        """One time step of a cell that is built; calling the cell builds it first.
+
+        Args:
+            inputs: [N, I] array of float32 or float64.
+            state: ``LSTMStateTuple``, or any two arrays c [N, num_units] and h [N, output_size]; a
+                c that broadcasts to its shape will do. With ``state_is_tuple=False`` one array
+                [N, num_units + output_size]. States take the dtype of ``inputs``.
+
+        Returns (output [N, output_size], new state); with a tuple the output is the new ``h``.
+
+        Raises ValueError for a wrong rank or integers, TypeError for a dtype without a kernel,
+        InvalidArgumentError (a ValueError) for shapes or dtypes that do not fit together.
+        """
+        if self._activation.fused is None:
+            return self._numpy_call(inputs, state)
+        native = self._packed or self._native()
+        if self._state_is_tuple and type(inputs) is np.ndarray and inputs.flags.c_contiguous:
+            try:
+                c, h = state
+                c, h = native.step(inputs, c, h)
+            except (TypeError, ValueError):
+                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+            else:
+                return h, LSTMStateTuple(c, h)
+        c, h = native.step(*self._checked(inputs, state))
+        return h, self._joined(c, h)
+
+    def _numpy_call(self, inputs: Any, state: Any) -> Any:
+        weights = self._step_weights()
+        arguments = self._checked(inputs, state)
+        c, h = numpy_step.step(
+            weights, self._step_settings(), self._activation.function, *arguments
+        )
+        return h, self._joined(c, h)
+
+    def _checked(self, inputs: Any, state: Any) -> tuple[Array, Array, Array]:
+        """x [N, I], c [N, H] and h [N, P] as the kernels take them, or TensorFlow's errors."""
+        array = as_array(inputs, "inputs")
+        state = unpacked_state(state, self._split_state, self._state_is_tuple)
+        x = checked_inputs(array, self._kernel, self.name, InputSpec(ndim=2))
+        return x, *checked_state(state, x.shape, self._kernel, self._num_units, self.output_size)
+
+    def _split_state(self, state: Array) -> tuple[Array, Array]:
+        """c and h from a concatenated state [N, H + P]."""
+        raise NotImplementedError
+
+    def _joined(self, c: Array, h: Array) -> LSTMStateTuple | Array:
+        return LSTMStateTuple(c, h) if self._state_is_tuple else np.concatenate([c, h], axis=1)
+
+    # All time steps
+
+    @property
+    def _native_sequence(self) -> bool:
+        cls = type(self)
+        own_step = cls.call is LSTMCellBase.call and cls.__call__ is LayerRNNCell.__call__
+        return own_step and self._activation.fused is not None
+
+    def _run_sequence(
+        self,
+        inputs: Array,
+        state: Any,
+        lengths: Array | None,
+        *,
+        time_major: bool,
+        reverse: bool = False,
+    ) -> tuple[Array, LSTMStateTuple | Array]:
+        batch = inputs.shape[1 if time_major else 0]
+        step_shape = (batch, inputs.shape[2])
+        first_step = np.broadcast_to(np.zeros((), inputs.dtype), step_shape)
+        with self._scoped_build(first_step):
+            parts = unpacked_state(state, self._split_state, self._state_is_tuple)
+            x = checked_inputs(inputs, self._kernel, self.name, InputSpec(ndim=3))
+            c, h = checked_state(parts, step_shape, self._kernel, self._num_units, self.output_size)
+            y, c, h = self._native().forward(
+                x, c, h, lengths, time_major=time_major, reverse=reverse
+            )
+        return y, self._joined(c, h)
+
+    def __repr__(self) -> str:
+        facts = [f"num_units={self._num_units}"]
+        if self._num_proj is not None:
+            facts.append(f"num_proj={self._num_proj}")
+        if self.built:
+            facts.insert(0, f"input_size={self._kernel.shape[0] - self.output_size}")
+        facts.append(f"dtype={self.dtype}")
+        facts.append(f"activation={self._activation.name}")
+        facts.append(f"forget_bias={self._forget_bias}")
+        if self._use_peepholes:
+            facts.append("use_peepholes=True")
+        if self._cell_clip is not None:
+            facts.append(f"cell_clip={self._cell_clip}")
+        return f"<{type(self).__name__} '{self.name}' {' '.join(facts)} {self._storage()}>"
+
+    def _storage(self) -> str:
+        """How the weights are held, for ``repr``."""
+        if not self.built:
+            return "not built"
+        size = f"weights={sum(variable.numpy().nbytes for variable in self.weights)} bytes"
+        if self._activation.fused is None:
+            return f"computed by NumPy {size}"
+        if self._packed is None:
+            return f"isa={_core.info()['isa']} {size} not packed yet"
+        return f"isa={self._packed.isa} {size} packed={self._packed.packed_bytes} bytes"
+
+
+def _shards(value: Any, argument: str) -> int | None:
+    if value is None:
+        return None
+    try:
+        return as_size(value, argument, minimum=1)
+    except ValueError as error:
+        raise ValueError(f"{error}: Partitioner returned zero partitions for some axes") from None
+
+
+def _limit(value: Any, argument: str) -> Any:
+    if value is not None:
+        as_number(value, argument)
+    return value

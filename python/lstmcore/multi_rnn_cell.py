@@ -1,0 +1,193 @@
+"""Cells stacked on each other (TF API: ``tf.compat.v1.nn.rnn_cell.MultiRNNCell``)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lstmcore import nest
+from lstmcore.arrays import Array, as_array
+from lstmcore.errors import InvalidArgumentError
+from lstmcore.layer import Layer
+from lstmcore.rnn_cell import RNNCell
+from lstmcore.rnn_checks import check_rnn_cell
+from lstmcore.variable_scope import variable_scope
+from lstmcore.variables import Variable
+
+_logger = logging.getLogger("lstmcore")
+
+
+class MultiRNNCell(RNNCell):
+    """Feeds each cell's output to the next; the last one's is the output.
+
+    Args:
+        cells: list or tuple of cells, first to last. One object may stand at several levels and
+            shares its weights between them then.
+        state_is_tuple: the state is a tuple of the cells' states; if False, one array
+            [N, sum of sizes] of cells whose states are arrays.
+
+    The variables of cell k are in scope "multi_rnn_cell/cell_{k}".
+
+    Raises ValueError for no cells, or cells with tuples of states without ``state_is_tuple``;
+    TypeError for what is no list or tuple of cells.
+    """
+
+    def __init__(self, cells: Any, state_is_tuple: bool = True) -> None:
+        if cells is None or (nest.is_nested(cells) and not cells):
+            raise ValueError("Must specify at least one cell for MultiRNNCell.")
+        if not isinstance(cells, (list, tuple)):
+            raise TypeError(f"cells must be a list or tuple, but received: {cells}.")
+        for index, cell in enumerate(cells):
+            check_rnn_cell(f"cells[{index}]", cell)
+        if not state_is_tuple and any(nest.is_nested(cell.state_size) for cell in cells):
+            raise ValueError(
+                "Some cells return tuples of states, but the flag state_is_tuple is not set. "
+                f"State sizes are: {[cell.state_size for cell in cells]}"
+            )
+        super().__init__()
+        if len({id(cell) for cell in cells}) < len(cells):
+            _logger.warning(
+                "At least two cells provided to MultiRNNCell are the same object and will share "
+                "weights."
+            )
+        self._cells = list(cells)
+        self._state_is_tuple = state_is_tuple
+
+    @property
+    def state_size(self) -> Any:
+        """Tuple of the cells' state sizes, or their sum without ``state_is_tuple``."""
+        sizes = [cell.state_size for cell in self._cells]
+        return tuple(sizes) if self._state_is_tuple else sum(sizes)
+
+    @property
+    def output_size(self) -> Any:
+        return self._cells[-1].output_size
+
+    def zero_state(self, batch_size: Any, dtype: Any) -> Any:
+        """The cells' zero states, in a tuple or side by side in one array."""
+        if self._state_is_tuple:
+            return tuple(cell.zero_state(batch_size, dtype) for cell in self._cells)
+        return super().zero_state(batch_size, dtype)
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """Those of the cells, one after the other; a cell that stands twice is listed twice."""
+        if not self.trainable:
+            return []
+        return [weight for cell in self._layers() for weight in cell.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        fixed = [weight for cell in self._layers() for weight in cell.non_trainable_weights]
+        if self.trainable:
+            return fixed
+        return [weight for cell in self._layers() for weight in cell.trainable_weights] + fixed
+
+    def build(self, inputs_shape: Any) -> None:
+        """Does nothing: the cells are built by the first call, which knows the dtype."""
+
+    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
+        if self.built and self._native_sequence:
+            # all variables exist, so that no scope need be entered
+            self._note_open()
+            return self._step(inputs, state, scoped=False)
+        with self._built_only_if_it_works():
+            return super().__call__(inputs, state, scope)
+
+    @contextlib.contextmanager
+    def _built_only_if_it_works(self) -> Iterator[None]:
+        """A built layer only shares variables; a failed first call leaves some to be created."""
+        built = self.built
+        try:
+            yield
+        except BaseException:
+            self.built = built
+            raise
+
+    def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
+        """One time step of all cells: (output of the last, new state).
+
+        Raises ValueError for a state that is no structure, IndexError for too short a tuple,
+        InvalidArgumentError for too narrow an array.
+        """
+        return self._step(inputs, state, scoped=True)
+
+    def _step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
+        new_states = []
+        for cell, cell_state in self._levels(state, scoped=scoped):
+            inputs, new_state = cell(inputs, cell_state)
+            new_states.append(new_state)
+        return inputs, self._joined(new_states)
+
+    @property
+    def _native_sequence(self) -> bool:
+        cls = type(self)
+        if cls.call is not MultiRNNCell.call or cls.__call__ is not MultiRNNCell.__call__:
+            return False
+        return all(isinstance(cell, RNNCell) and cell._native_sequence for cell in self._cells)
+
+    def _run_sequence(
+        self,
+        inputs: Array,
+        state: Any,
+        lengths: Array | None,
+        *,
+        time_major: bool,
+        reverse: bool = False,
+    ) -> tuple[Any, Any]:
+        rows, width = inputs.shape[1 if time_major else 0], inputs.shape[2]
+        step = np.broadcast_to(np.zeros((), inputs.dtype), (rows, width))
+        new_states = []
+        with self._built_only_if_it_works(), self._scoped_build(step):
+            for cell, cell_state in self._levels(state, scoped=True):
+                inputs, new_state = cell._run_sequence(
+                    inputs, cell_state, lengths, time_major=time_major, reverse=reverse
+                )
+                new_states.append(new_state)
+        return inputs, self._joined(new_states)
+
+    def _levels(self, state: Any, *, scoped: bool) -> Iterator[tuple[Any, Any]]:
+        """Each cell with its part of the state; inside its scope if ``scoped``."""
+        position = 0
+        for index, cell in enumerate(self._cells):
+            if self._state_is_tuple:
+                if not nest.is_nested(state):
+                    raise ValueError(
+                        f"Expected state to be a tuple of length {len(self._cells)}, "
+                        f"but received: {state}"
+                    )
+                part = state[index]
+            else:
+                part = _columns(state, position, cell.state_size)
+                position += cell.state_size
+            with variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext():
+                yield cell, part
+
+    def _joined(self, states: list[Any]) -> Any:
+        return tuple(states) if self._state_is_tuple else np.concatenate(states, axis=1)
+
+    def __repr__(self) -> str:
+        cells = ", ".join(repr(cell) for cell in self._cells)
+        return f"<MultiRNNCell '{self.name}' of [{cells}]>"
+
+    def _layers(self) -> list[Layer]:
+        return [cell for cell in self._cells if isinstance(cell, Layer)]
+
+
+def _columns(state: Any, start: int, size: int) -> Array:
+    array = as_array(state, "state")
+    if array.ndim != 2:
+        raise InvalidArgumentError(
+            f"Expected begin and size arguments to be 1-D tensors of size {array.ndim}, but got "
+            f"shapes [2] and [2] instead. (state must be [batch, size], it has shape {array.shape})"
+        )
+    if array.shape[1] - start < size:
+        raise InvalidArgumentError(
+            f"Expected size[1] in [0, {array.shape[1] - start}], but got {size} "
+            f"(state has {array.shape[1]} columns)"
+        )
+    return array[:, start : start + size]

@@ -1,0 +1,231 @@
+"""Unrolling a cell over a sequence held in one array.
+
+TF API: ``tf.compat.v1.nn.dynamic_rnn``, ``bidirectional_dynamic_rnn``,
+``tf.contrib.rnn.stack_bidirectional_dynamic_rnn``. For this package's cells the time loop is one
+native call per layer and direction; any other cell is called step by step.
+
+Shapes: N batch, T time, I input depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lstmcore import nest, rnn_checks, rnn_loop
+from lstmcore.arrays import Array, as_kernel_array, check_floating
+from lstmcore.rnn_cell import RNNCell
+from lstmcore.variable_scope import VariableScope, variable_scope
+
+
+def dynamic_rnn(
+    cell: Any,
+    inputs: Any,
+    sequence_length: Any = None,
+    initial_state: Any = None,
+    dtype: Any = None,
+    parallel_iterations: int | None = None,
+    swap_memory: bool = False,
+    time_major: bool = False,
+    scope: str | VariableScope | None = None,
+) -> tuple[Any, Any]:
+    """Runs ``cell`` over all time steps.
+
+    Args:
+        cell: an RNNCell, or anything with its attributes.
+        inputs: [N, T, I], or [T, N, I] if ``time_major``; copied only where not C-contiguous. A
+            cell of your own may take nested structures of arrays [N, T, ...].
+        sequence_length: N integers. Past its length a row's outputs are 0 and its state stays, NaN
+            in the padding notwithstanding. Lengths outside 0..T act as 0 and T.
+        initial_state: state to start from; for this package's cells converted to the dtype of
+            ``inputs``. None: the cell's own, in ``dtype``.
+        dtype: needed where ``initial_state`` is None; must be the dtype of ``inputs`` then.
+        parallel_iterations, swap_memory: checked and without effect, as results never depended on
+            them.
+        scope: name or ``VariableScope`` for the variables; "rnn" if None.
+
+    Returns (outputs [N, T, output_size] or [T, N, output_size], final state in the containers of
+    ``initial_state``).
+
+    Raises TypeError for what is no cell, ValueError for wrong ranks or a missing ``dtype``,
+    InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
+    """
+    rnn_checks.check_rnn_cell("cell", cell)
+    sequence = rnn_checks.checked_sequence(inputs, time_major)
+    lengths = rnn_checks.checked_lengths(sequence_length, sequence.rows, sequence.steps)
+    rnn_checks.check_state_source(initial_state, dtype)
+    rnn_checks.check_parallel_iterations(parallel_iterations)
+    with variable_scope(scope or "rnn") as entered:
+        return _unroll(cell, sequence, lengths, initial_state, dtype, entered)
+
+
+def bidirectional_dynamic_rnn(
+    cell_fw: Any,
+    cell_bw: Any,
+    inputs: Any,
+    sequence_length: Any = None,
+    initial_state_fw: Any = None,
+    initial_state_bw: Any = None,
+    dtype: Any = None,
+    parallel_iterations: int | None = None,
+    swap_memory: bool = False,
+    time_major: bool = False,
+    scope: str | VariableScope | None = None,
+) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Runs ``cell_fw`` forwards and ``cell_bw`` backwards, each row within its own length.
+
+    The variables are in scopes "bidirectional_rnn/fw" and "bidirectional_rnn/bw", with ``scope`` in
+    place of the first part. Other arguments as for ``dynamic_rnn``, but lengths must be integers
+    within 0..T.
+
+    Returns ((outputs of cell_fw, outputs of cell_bw), (their final states)). Both outputs stand at
+    the time steps of their inputs, and are not concatenated.
+
+    Raises as ``dynamic_rnn``, and InvalidArgumentError for lengths out of range.
+    """
+    rnn_checks.check_rnn_cell("cell_fw", cell_fw)
+    rnn_checks.check_rnn_cell("cell_bw", cell_bw)
+    sequence = rnn_checks.checked_sequence(inputs, time_major)
+    lengths = rnn_checks.checked_lengths(
+        sequence_length, sequence.rows, sequence.steps, bounded_axis=sequence.time_axis
+    )
+    rnn_checks.check_state_source(initial_state_fw, dtype)
+    rnn_checks.check_state_source(initial_state_bw, dtype)
+    rnn_checks.check_parallel_iterations(parallel_iterations)
+    with variable_scope(scope or "bidirectional_rnn"):
+        with variable_scope("fw") as entered:
+            forward, state_fw = _unroll(
+                cell_fw, sequence, lengths, initial_state_fw, dtype, entered
+            )
+        with variable_scope("bw") as entered:
+            backward, state_bw = _unroll(
+                cell_bw, sequence, lengths, initial_state_bw, dtype, entered, reverse=True
+            )
+    return (forward, backward), (state_fw, state_bw)
+
+
+def stack_bidirectional_dynamic_rnn(
+    cells_fw: list[Any],
+    cells_bw: list[Any],
+    inputs: Any,
+    initial_states_fw: list[Any] | None = None,
+    initial_states_bw: list[Any] | None = None,
+    dtype: Any = None,
+    sequence_length: Any = None,
+    parallel_iterations: int | None = None,
+    time_major: bool = False,
+    scope: str | VariableScope | None = None,
+    swap_memory: bool = False,
+) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+    """Layers of ``bidirectional_dynamic_rnn``; each reads both directions of the layer below.
+
+    Args:
+        cells_fw, cells_bw: lists of equal length, one cell per layer.
+        initial_states_fw, initial_states_bw: lists of one state per layer, or None for zeros.
+
+    The variables of layer k are in "stack_bidirectional_rnn/cell_{k}/bidirectional_rnn/fw" and
+    ".../bw". Other arguments as for ``bidirectional_dynamic_rnn``.
+
+    Returns (outputs of the last layer, forward and backward side by side on the last axis; tuple of
+    forward states; tuple of backward states).
+
+    Raises ValueError for lists that are empty, no lists, or of unequal length.
+    """
+    check_stack(cells_fw, cells_bw, initial_states_fw, initial_states_bw)
+    layers = len(cells_fw)
+    states_fw, states_bw = [], []
+    with variable_scope(scope or "stack_bidirectional_rnn"):
+        for layer, (cell_fw, cell_bw, state_fw, state_bw) in enumerate(
+            zip(
+                cells_fw,
+                cells_bw,
+                initial_states_fw or [None] * layers,
+                initial_states_bw or [None] * layers,
+                strict=True,
+            )
+        ):
+            with variable_scope(f"cell_{layer}"):
+                outputs, (state_fw, state_bw) = bidirectional_dynamic_rnn(
+                    cell_fw,
+                    cell_bw,
+                    inputs,
+                    sequence_length=sequence_length,
+                    initial_state_fw=state_fw,
+                    initial_state_bw=state_bw,
+                    dtype=dtype,
+                    parallel_iterations=parallel_iterations,
+                    swap_memory=swap_memory,
+                    time_major=time_major,
+                )
+            inputs = np.concatenate(outputs, axis=2)
+            states_fw.append(state_fw)
+            states_bw.append(state_bw)
+    return inputs, tuple(states_fw), tuple(states_bw)
+
+
+def check_stack(
+    cells_fw: Any, cells_bw: Any, initial_states_fw: Any, initial_states_bw: Any
+) -> None:
+    """Raises ValueError, in TensorFlow's words, unless there is one cell (and state) per layer."""
+    for cells, direction in ((cells_fw, "fw"), (cells_bw, "bw")):
+        if not cells:
+            raise ValueError(f"Must specify at least one {direction} cell for BidirectionalRNN.")
+    for cells, direction in ((cells_fw, "fw"), (cells_bw, "bw")):
+        if not isinstance(cells, list):
+            raise ValueError(f"cells_{direction} must be a list of RNNCells (one per layer).")
+    if len(cells_fw) != len(cells_bw):
+        raise ValueError("Forward and Backward cells must have the same depth.")
+    for states, direction in ((initial_states_fw, "fw"), (initial_states_bw, "bw")):
+        if states is not None and (not isinstance(states, list) or len(states) != len(cells_fw)):
+            raise ValueError(
+                f"initial_states_{direction} must be a list of state tensors (one per layer)."
+            )
+
+
+def _unroll(
+    cell: Any,
+    sequence: rnn_checks.Sequence,
+    lengths: Array | None,
+    initial_state: Any,
+    dtype: Any,
+    scope: VariableScope,
+    *,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """One direction, inside its scope."""
+    native = runs_natively(cell, sequence.inputs)
+    if native and initial_state is None:
+        rnn_checks.check_dtype_agrees(sequence.inputs, dtype)
+    state = initial_state
+    if state is None:
+        state = rnn_checks.default_state(cell, sequence.rows, dtype)
+    if native:
+        outputs, final_state = cell._run_sequence(
+            as_kernel_array(sequence.inputs, sequence.inputs.dtype.newbyteorder("=")),
+            state,
+            lengths,
+            time_major=sequence.time_major,
+            reverse=reverse,
+        )
+    else:
+        outputs, final_state = rnn_loop.run_sequence(
+            cell, sequence, state, lengths, scope, dtype, reverse=reverse
+        )
+    nest.check_same_structure(state, final_state, ("initial_state", "the cell's state"))
+    return outputs, nest.pack_as(state, nest.flatten(final_state))
+
+
+def runs_natively(cell: Any, inputs: Any) -> bool:
+    """Whether one native call can run ``cell`` over ``inputs``.
+
+    Other ranks go to the step by step loop, where the cell refuses them in its own words.
+
+    Raises ValueError for integer inputs and TypeError for floats without a kernel.
+    """
+    if not (isinstance(cell, RNNCell) and cell._native_sequence):
+        return False
+    if not (isinstance(inputs, np.ndarray) and inputs.ndim == 3):
+        return False
+    check_floating(inputs.dtype, "inputs")
+    return True

@@ -1,0 +1,87 @@
+"""Builds the native core on its own, runs its C++ tests, and looks into its object files."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstmcore import _core
+
+ROOT = Path(__file__).parent.parent
+# Of what test_api computes, on every level with fused multiply-add: AVX2, AVX-512 and NEON.
+DIGEST = "0f043cb9b3d5fe3b"
+ISAS = _core.info()["isa_found"]
+
+
+def run(*command: str | Path, **env: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **env},
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    cmake = Path(sys.executable).parent / "cmake"  # of the `test` extra
+    options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_WERROR=ON"]
+    run(cmake, "-S", ROOT, "-B", folder, *options)
+    run(cmake, "--build", folder, "--parallel", "2")
+    return folder
+
+
+def kernel_objects(build: Path) -> dict[str, Path]:
+    found = build.glob("CMakeFiles/lstmcore_kernel_*.dir/src/cpu/kernel.cpp.o")
+    return {re.search(r"lstmcore_kernel_(\w+)\.dir", str(path))[1]: path for path in found}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_cpp_tests_pass_on_each_isa(build: Path, isa: str) -> None:
+    assert run(build / "test_api", LSTMCORE_FORCE_ISA=isa) == f"{isa}: all checks passed\n"
+
+
+def test_levels_with_fma_agree_bit_for_bit(build: Path) -> None:
+    digests = {
+        isa: run(build / "test_api", "--digest", LSTMCORE_FORCE_ISA=isa).split()[1]
+        for isa in ISAS
+        if isa != "generic"
+    }
+    if not digests:
+        pytest.skip("this CPU has no level with fused multiply-add")
+    assert set(digests.values()) == {DIGEST}
+
+
+def test_each_kernel_object_exports_its_table_and_nothing_else(build: Path) -> None:
+    objects = kernel_objects(build)
+    assert set(objects) == set(_core.info()["isa_compiled"])
+    for level, path in objects.items():
+        defined = [line.split() for line in run("nm", "-C", "--defined-only", path).splitlines()]
+        # Lower case is local. A weak symbol (W, V) could be merged into the baseline path by the linker.
+        exported = [(kind, name) for _, kind, name, *_ in defined if not kind.islower()]
+        assert [name for _, name in exported] == [f"lstmcore::cpu::kernels_{level}"]
+        assert exported[0][0] in "DRB"
+
+
+def test_nothing_but_its_kernels_contains_avx(build: Path) -> None:
+    if "generic" not in ISAS:
+        pytest.skip("not an x86-64 CPU")
+    kernels = kernel_objects(build)
+    others = set((build / "CMakeFiles").rglob("*.o")) - set(kernels.values())
+    assert len(others) >= 7
+    for path in [*others, kernels["generic"]]:
+        assert not avx_instructions(path), path
+    assert avx_instructions(kernels["avx2"])  # or this test could not fail
+
+
+def avx_instructions(path: Path) -> list[str]:
+    """Instructions with a VEX or EVEX prefix: their mnemonics start with v, or they name a wide register."""
+    listing = run("objdump", "-d", "--no-show-raw-insn", path)
+    return re.findall(r"^\s+[0-9a-f]+:\s+(v[a-z]\w+\s.*|.*%[yz]mm\d.*)$", listing, re.MULTILINE)

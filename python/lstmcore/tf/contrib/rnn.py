@@ -1,0 +1,31 @@
+"""``tf.contrib.rnn``: the cells of ``tf.nn.rnn_cell`` and the block cells."""
+
+from lstmcore.block_cells import LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.rnn import stack_bidirectional_dynamic_rnn
+from lstmcore.rnn_static import static_bidirectional_rnn, static_rnn
+from lstmcore.tf.nn.rnn_cell import (
+    BasicLSTMCell,
+    DeviceWrapper,
+    DropoutWrapper,
+    LSTMCell,
+    LSTMStateTuple,
+    MultiRNNCell,
+    ResidualWrapper,
+    RNNCell,
+)
+
+__all__ = [
+    "BasicLSTMCell",
+    "DeviceWrapper",
+    "DropoutWrapper",
+    "LSTMBlockCell",
+    "LSTMBlockFusedCell",
+    "LSTMCell",
+    "LSTMStateTuple",
+    "MultiRNNCell",
+    "RNNCell",
+    "ResidualWrapper",
+    "stack_bidirectional_dynamic_rnn",
+    "static_bidirectional_rnn",
+    "static_rnn",
+]

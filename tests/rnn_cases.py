@@ -6,8 +6,8 @@ import numpy as np
 
 import reference
 import tolerances
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn_cell import RNNCell
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.cells.rnn_cell import RNNCell
 
 F32 = np.float32
 LIMITS = tolerances.AGAINST_REFERENCE

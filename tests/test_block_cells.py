@@ -10,13 +10,13 @@ import pytest
 
 import reference
 import tolerances
-from lstmcore.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn import dynamic_rnn
-from lstmcore.rnn_cell import LSTMStateTuple
-from lstmcore.variable_scope import AUTO_REUSE, variable_scope
+from lstmcore.rnn.dynamic import dynamic_rnn
+from lstmcore.variables.graph import Graph
+from lstmcore.variables.variable_scope import AUTO_REUSE, variable_scope
 
 F32 = np.float32
 N, T, WIDTH, H = 3, 6, 4, 7

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lstmcore.cells.lstm_cells import LSTMCell
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import LSTMCell
+from lstmcore.variables.graph import Graph
 
 
 @pytest.fixture(autouse=True)

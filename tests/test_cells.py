@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import reference
 import tolerances
 from cell_helpers import make, reference_cell
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.rnn_cell import LSTMStateTuple
+from lstmcore.variables.graph import Graph
 
 
 @pytest.fixture(autouse=True)

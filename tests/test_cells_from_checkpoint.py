@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstmcore.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
 from lstmcore.checkpoint import cells_from_checkpoint
 from lstmcore.errors import CheckpointError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn import bidirectional_dynamic_rnn
+from lstmcore.rnn.dynamic import bidirectional_dynamic_rnn
+from lstmcore.variables.graph import Graph
 from make_checkpoints import golden_values
 from restore_cases import assert_is, cell_tensors, save
 

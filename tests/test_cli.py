@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lstmcore import _core
-from lstmcore.character_model import PACKAGED_MODEL
+from lstmcore.app.character_model import PACKAGED_MODEL
 
 COMMAND = [sys.executable, "-m", "lstmcore"]
 TIMEOUT = 60
@@ -65,10 +65,10 @@ def demo() -> subprocess.CompletedProcess[str]:
 def test_help_names_the_commands_and_loads_none_of_them() -> None:
     program = (
         "import sys\n"
-        "from lstmcore.cli import main\n"
+        "from lstmcore.app.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
-        "assert 'lstmcore.demo' not in sys.modules and 'lstmcore.info' not in sys.modules\n"
+        "assert 'lstmcore.app.demo' not in sys.modules and 'lstmcore.app.info' not in sys.modules\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
@@ -239,7 +239,7 @@ def test_control_c_ends_the_demo_without_a_traceback() -> None:
     program = (
         "import signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from lstmcore.cli import main\n"
+        "from lstmcore.app.cli import main\n"
         "sys.exit(main(['demo', '--length', '1000000']))\n"
     )
     process = subprocess.Popen(

@@ -7,10 +7,10 @@ import logging
 import numpy as np
 import pytest
 
-from lstmcore.graph import Graph
-from lstmcore.initializers import Constant, RandomUniform
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.variable_scope import AUTO_REUSE
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.variables.graph import Graph
+from lstmcore.variables.initializers import Constant, RandomUniform
+from lstmcore.variables.variable_scope import AUTO_REUSE
 
 
 @pytest.fixture(autouse=True)

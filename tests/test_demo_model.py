@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstmcore.character_model import PACKAGED_MODEL, CharacterModel, load_model
+from lstmcore.app.character_model import PACKAGED_MODEL, CharacterModel, load_model
 from lstmcore.errors import CheckpointError
 
 # The last sentence of Persuasion, in the part of the text that training did not see.

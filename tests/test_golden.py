@@ -18,7 +18,7 @@ import golden_sequences as sequences
 import subprocesses
 import tolerances
 from lstmcore import _core, raw_ops, tf
-from lstmcore.graph import Graph
+from lstmcore.variables.graph import Graph
 
 GOLDEN = Path(__file__).parent / "golden"
 CELL_NAMES = [case.name for case in cases.CELL_CASES]

@@ -10,15 +10,15 @@ import weakref
 import numpy as np
 import pytest
 
-from lstmcore.graph import (
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.variables.graph import (
     Graph,
     get_default_graph,
     global_variables,
     reset_default_graph,
     trainable_variables,
 )
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.variable_scope import get_variable_scope, variable_scope
+from lstmcore.variables.variable_scope import get_variable_scope, variable_scope
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import warnings
 import numpy as np
 import pytest
 
-from lstmcore.graph import Graph
-from lstmcore.layer import Layer
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.layers.layer import Layer
+from lstmcore.variables.graph import Graph
 
 
 @pytest.fixture(autouse=True)

@@ -12,14 +12,14 @@ import pytest
 import reference
 import tolerances
 from lstmcore import _core
-from lstmcore.dropout_wrapper import DropoutWrapper
+from lstmcore.cells.dropout_wrapper import DropoutWrapper
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.cells.wrappers import ResidualWrapper
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph, global_variables
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn import dynamic_rnn
-from lstmcore.rnn_cell import LSTMStateTuple, RNNCell
-from lstmcore.wrappers import ResidualWrapper
+from lstmcore.rnn.dynamic import dynamic_rnn
+from lstmcore.variables.graph import Graph, global_variables
 
 F32 = np.float32
 N, T, WIDTH = 3, 5, 4

@@ -64,7 +64,7 @@ def test_each_kernel_object_exports_its_table_and_nothing_else(build: Path) -> N
     assert set(objects) == set(_core.info()["isa_compiled"])
     for level, path in objects.items():
         defined = [line.split() for line in run("nm", "-C", "--defined-only", path).splitlines()]
-        # Lower case is local. A weak symbol (W, V) could be merged into the baseline path by the linker.
+        # Lower case is local. The linker could merge a weak symbol (W, V) into the baseline path.
         exported = [(kind, name) for _, kind, name, *_ in defined if not kind.islower()]
         assert [name for _, name in exported] == [f"lstmcore::cpu::kernels_{level}"]
         assert exported[0][0] in "DRB"
@@ -82,6 +82,6 @@ def test_nothing_but_its_kernels_contains_avx(build: Path) -> None:
 
 
 def avx_instructions(path: Path) -> list[str]:
-    """Instructions with a VEX or EVEX prefix: their mnemonics start with v, or they name a wide register."""
+    """Those with a VEX or EVEX prefix: named v..., or with a wide register."""
     listing = run("objdump", "-d", "--no-show-raw-insn", path)
     return re.findall(r"^\s+[0-9a-f]+:\s+(v[a-z]\w+\s.*|.*%[yz]mm\d.*)$", listing, re.MULTILINE)

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstmcore.block_cells import LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.cells.block_cells import LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
+from lstmcore.cells.wrappers import ResidualWrapper
 from lstmcore.checkpoint import restore
 from lstmcore.errors import CheckpointError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn import dynamic_rnn
-from lstmcore.variable_scope import variable_scope
-from lstmcore.wrappers import ResidualWrapper
+from lstmcore.rnn.dynamic import dynamic_rnn
+from lstmcore.variables.graph import Graph
+from lstmcore.variables.variable_scope import variable_scope
 from make_checkpoints import golden_values
 from restore_cases import DIAGONALS, assert_is, cell_tensors, save, weights_of
 

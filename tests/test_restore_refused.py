@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstmcore.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
+from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.checkpoint import cells_from_checkpoint, load_checkpoint, restore
 from lstmcore.errors import CheckpointError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn_cell import RNNCell
+from lstmcore.variables.graph import Graph
 from restore_cases import DIAGONALS, assert_is, cell_tensors, save, weights_of
 
 GOLDEN = Path(__file__).parent / "golden" / "checkpoint"

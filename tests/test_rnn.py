@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 import reference
 import tolerances
 from lstmcore import _core
-from lstmcore.graph import Graph, global_variables
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn import (
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple
+from lstmcore.rnn.dynamic import (
     bidirectional_dynamic_rnn,
     dynamic_rnn,
     stack_bidirectional_dynamic_rnn,
 )
-from lstmcore.rnn_cell import LSTMStateTuple
-from lstmcore.rnn_static import static_bidirectional_rnn, static_rnn
-from lstmcore.variable_scope import variable_scope
+from lstmcore.rnn.static import static_bidirectional_rnn, static_rnn
+from lstmcore.variables.graph import Graph, global_variables
+from lstmcore.variables.variable_scope import variable_scope
 from rnn_cases import F32, LIMITS, MyLSTM, X, draw, exact
 
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tolerances
+from lstmcore.cells.lstm_cells import LSTMCell
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph, global_variables
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn import (
+from lstmcore.rnn.dynamic import (
     bidirectional_dynamic_rnn,
     stack_bidirectional_dynamic_rnn,
 )
+from lstmcore.variables.graph import Graph, global_variables
 from rnn_cases import F32, LIMITS, NOT_A_CELL, MyLSTM, X, draw, exact_both
 
 

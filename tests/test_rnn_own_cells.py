@@ -7,14 +7,14 @@ import pytest
 
 import reference
 import tolerances
-from lstmcore.graph import Graph, global_variables
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn import (
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.cells.rnn_cell import RNNCell
+from lstmcore.rnn.dynamic import (
     dynamic_rnn,
 )
-from lstmcore.rnn_cell import RNNCell
 from lstmcore.tf import TensorShape
-from lstmcore.variable_scope import get_variable
+from lstmcore.variables.graph import Graph, global_variables
+from lstmcore.variables.variable_scope import get_variable
 from rnn_cases import F32, LIMITS, Accumulator, MyLSTM, X, draw, exact
 
 

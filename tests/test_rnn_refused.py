@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lstmcore.cells.lstm_cells import LSTMCell
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn import (
+from lstmcore.rnn.dynamic import (
     dynamic_rnn,
 )
+from lstmcore.variables.graph import Graph
 from rnn_cases import F32, NOT_A_CELL, Accumulator, X, draw
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn import (
+from lstmcore.rnn.dynamic import (
     bidirectional_dynamic_rnn,
     dynamic_rnn,
 )
-from lstmcore.rnn_cell import LSTMStateTuple
-from lstmcore.rnn_static import static_bidirectional_rnn, static_rnn
+from lstmcore.rnn.static import static_bidirectional_rnn, static_rnn
+from lstmcore.variables.graph import Graph
 from rnn_cases import F32, NOT_A_CELL, MyLSTM, X, draw
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstmcore.graph import (
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.rnn_cell import RNNCell
+from lstmcore.variables.graph import (
     Graph,
     global_variables,
 )
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.rnn_cell import RNNCell
-from lstmcore.variable_scope import AUTO_REUSE, get_variable, get_variable_scope, variable_scope
-from lstmcore.variable_store import fixed_size_partitioner
+from lstmcore.variables.variable_scope import (
+    AUTO_REUSE,
+    get_variable,
+    get_variable_scope,
+    variable_scope,
+)
+from lstmcore.variables.variable_store import fixed_size_partitioner
 
 
 @pytest.fixture(autouse=True)

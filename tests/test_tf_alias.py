@@ -12,8 +12,9 @@ import lstmcore
 import lstmcore.tf as tf
 import reference
 import tolerances
-from lstmcore import lstm_cells, rnn
 from lstmcore import tf as tf_by_from
+from lstmcore.cells import lstm_cells
+from lstmcore.rnn import dynamic as rnn
 
 
 @pytest.fixture(autouse=True)

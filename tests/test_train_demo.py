@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import BasicLSTMCell
+from lstmcore.cells.lstm_cells import BasicLSTMCell
+from lstmcore.variables.graph import Graph
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train_demo"
 

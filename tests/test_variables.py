@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from lstmcore import _core, activations, initializers
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.variable_scope import AUTO_REUSE, get_variable, variable_scope
-from lstmcore.variable_store import fixed_size_partitioner
-from lstmcore.variables import Variable
+from lstmcore import _core, activations
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.variables import initializers
+from lstmcore.variables.graph import Graph
+from lstmcore.variables.variable import Variable
+from lstmcore.variables.variable_scope import AUTO_REUSE, get_variable, variable_scope
+from lstmcore.variables.variable_store import fixed_size_partitioner
 
 
 @pytest.fixture(autouse=True)

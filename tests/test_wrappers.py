@@ -7,12 +7,12 @@ import pytest
 
 import reference
 import tolerances
-from lstmcore.dropout_wrapper import DropoutWrapper
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import LSTMCell
-from lstmcore.rnn import dynamic_rnn
-from lstmcore.rnn_cell import LSTMStateTuple, RNNCell
-from lstmcore.wrappers import DeviceWrapper, ResidualWrapper
+from lstmcore.cells.dropout_wrapper import DropoutWrapper
+from lstmcore.cells.lstm_cells import LSTMCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.cells.wrappers import DeviceWrapper, ResidualWrapper
+from lstmcore.rnn.dynamic import dynamic_rnn
+from lstmcore.variables.graph import Graph
 
 F32 = np.float32
 N, T, WIDTH = 3, 5, 4

@@ -157,7 +157,7 @@ def export(model: CharacterModel, alphabet: str, options: argparse.Namespace) ->
 @torch.no_grad()
 def compare(model: CharacterModel, ids: np.ndarray, path: Path, steps: int = 1000) -> float:
     """Largest difference between PyTorch's logits and those of the exported file under lstmcore."""
-    from lstmcore.character_model import load_model
+    from lstmcore.app.character_model import load_model
 
     sequence = ids[-HELD_OUT : steps - HELD_OUT]
     expected = model(torch.from_numpy(sequence)[:, None])[0][:, 0].numpy()

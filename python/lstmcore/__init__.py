@@ -6,7 +6,12 @@ mode. ``from lstmcore import tf`` is a namespace for source written for TensorFl
 
 from lstmcore import raw_ops
 from lstmcore._core import __version__, get_num_threads, set_num_threads
-from lstmcore.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.cells.dropout_wrapper import DropoutWrapper
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.cells.wrappers import DeviceWrapper, ResidualWrapper
 from lstmcore.checkpoint import (
     CheckpointReader,
     cells_from_checkpoint,
@@ -15,29 +20,28 @@ from lstmcore.checkpoint import (
     load_checkpoint,
     restore,
 )
-from lstmcore.dropout_wrapper import DropoutWrapper
 from lstmcore.errors import CheckpointError, InvalidArgumentError
-from lstmcore.graph import (
+from lstmcore.rnn.dynamic import (
+    bidirectional_dynamic_rnn,
+    dynamic_rnn,
+    stack_bidirectional_dynamic_rnn,
+)
+from lstmcore.rnn.static import static_bidirectional_rnn, static_rnn
+from lstmcore.variables.graph import (
     Graph,
     get_default_graph,
     global_variables,
     reset_default_graph,
     trainable_variables,
 )
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn import bidirectional_dynamic_rnn, dynamic_rnn, stack_bidirectional_dynamic_rnn
-from lstmcore.rnn_cell import LSTMStateTuple, RNNCell
-from lstmcore.rnn_static import static_bidirectional_rnn, static_rnn
-from lstmcore.variable_scope import (
+from lstmcore.variables.variable import Variable
+from lstmcore.variables.variable_scope import (
     AUTO_REUSE,
     VariableScope,
     get_variable,
     get_variable_scope,
     variable_scope,
 )
-from lstmcore.variables import Variable
-from lstmcore.wrappers import DeviceWrapper, ResidualWrapper
 
 __all__ = [
     "AUTO_REUSE",

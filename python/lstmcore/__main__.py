@@ -2,6 +2,6 @@
 
 import sys
 
-from lstmcore.cli import main
+from lstmcore.app.cli import main
 
 sys.exit(main())

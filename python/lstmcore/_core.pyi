@@ -1,4 +1,4 @@
-"""The native module; private. Arrays must match dtype, shape and layout exactly, nothing is copied."""
+"""The native module; private. Arrays must match exactly in dtype, shape and layout; no copies."""
 
 from typing import Any, Final
 

@@ -1,8 +1,8 @@
-"""Exception types of lstmcore. Each is a ValueError, so ``except ValueError`` catches all bad input."""
+"""Exceptions of lstmcore. Each is a ValueError: ``except ValueError`` catches all bad input."""
 
 
 class InvalidArgumentError(ValueError):
-    """What TensorFlow raises as ``tf.errors.InvalidArgumentError``: shapes or values an op refuses."""
+    """TensorFlow's ``tf.errors.InvalidArgumentError``: shapes or values that an op refuses."""
 
 
 class CheckpointError(ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore.input_spec import flatten as iterate_leaves
+from lstmcore.layers.input_spec import flatten as iterate_leaves
 
 
 def is_nested(value: Any) -> bool:

@@ -6,15 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lstmcore.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
 from lstmcore.checkpoint.geometry import stored_geometry
 from lstmcore.checkpoint.names import CellKey, CellTensors, find_cells, lstm_scopes, scopes_hint
 from lstmcore.checkpoint.paths import StrPath
 from lstmcore.checkpoint.reader import CheckpointReader
 from lstmcore.checkpoint.restore import match_cells, required_forget_bias, restore
 from lstmcore.errors import CheckpointError
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
 
 # A structure of cells by place: a cell, or the structures below each index or direction.
 _Tree = dict[str | int, Any]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lstmcore.block_cells import LSTMBlockFusedCell
+from lstmcore.cells.block_cells import LSTMBlockFusedCell
 from lstmcore.checkpoint.names import CellTensors
 from lstmcore.checkpoint.reader import CheckpointReader
 from lstmcore.errors import CheckpointError
-from lstmcore.variables import Variable
+from lstmcore.variables.variable import Variable
 
 PEEPHOLES = ("w_i_diag", "w_f_diag", "w_o_diag")
 

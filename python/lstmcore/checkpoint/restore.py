@@ -25,7 +25,7 @@ from lstmcore.checkpoint.paths import StrPath
 from lstmcore.checkpoint.reader import CheckpointReader
 from lstmcore.checkpoint.structure import cells_by_key, key_text
 from lstmcore.errors import CheckpointError
-from lstmcore.variables import Variable
+from lstmcore.variables.variable import Variable
 
 
 def restore(

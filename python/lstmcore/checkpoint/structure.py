@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lstmcore.block_cells import LSTMBlockFusedCell
-from lstmcore.cell_wrapper import CellWrapper
+from lstmcore.cells.block_cells import LSTMBlockFusedCell
+from lstmcore.cells.cell_wrapper import CellWrapper
+from lstmcore.cells.lstm_base import LSTMCellBase
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
 from lstmcore.checkpoint.names import CellKey
-from lstmcore.lstm_base import LSTMCellBase
-from lstmcore.multi_rnn_cell import MultiRNNCell
 
 
 def cells_by_key(cells: Any) -> dict[CellKey, Any]:

@@ -10,15 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lstmcore import initializers as initializers
 from lstmcore import raw_ops as raw_ops
 from lstmcore.activations import sigmoid as sigmoid
 from lstmcore.activations import tanh as tanh
-from lstmcore.graph import Graph as Graph
-from lstmcore.graph import get_default_graph as get_default_graph
-from lstmcore.graph import global_variables as global_variables
-from lstmcore.graph import reset_default_graph as reset_default_graph
-from lstmcore.graph import trainable_variables as trainable_variables
 from lstmcore.tf import compat as compat
 from lstmcore.tf import contrib as contrib
 from lstmcore.tf import errors as errors
@@ -28,11 +22,17 @@ from lstmcore.tf import train as train
 from lstmcore.tf.arrays import *  # noqa: F403
 from lstmcore.tf.data_types import *  # noqa: F403
 from lstmcore.tf.graph_mode import *  # noqa: F403
-from lstmcore.variable_scope import AUTO_REUSE as AUTO_REUSE
-from lstmcore.variable_scope import VariableScope as VariableScope
-from lstmcore.variable_scope import get_variable as get_variable
-from lstmcore.variable_scope import get_variable_scope as get_variable_scope
-from lstmcore.variable_scope import variable_scope as variable_scope
+from lstmcore.variables import initializers as initializers
+from lstmcore.variables.graph import Graph as Graph
+from lstmcore.variables.graph import get_default_graph as get_default_graph
+from lstmcore.variables.graph import global_variables as global_variables
+from lstmcore.variables.graph import reset_default_graph as reset_default_graph
+from lstmcore.variables.graph import trainable_variables as trainable_variables
+from lstmcore.variables.variable_scope import AUTO_REUSE as AUTO_REUSE
+from lstmcore.variables.variable_scope import VariableScope as VariableScope
+from lstmcore.variables.variable_scope import get_variable as get_variable
+from lstmcore.variables.variable_scope import get_variable_scope as get_variable_scope
+from lstmcore.variables.variable_scope import variable_scope as variable_scope
 
 constant_initializer = initializers.Constant
 glorot_normal_initializer = initializers.GlorotNormal

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import rnn_checks, rnn_loop
 from lstmcore.arrays import Array
 from lstmcore.dtypes import as_dtype
+from lstmcore.rnn import checks, loop
 
 # Creation
 
@@ -159,10 +159,10 @@ def reverse_sequence(
     if {seq_axis, batch_axis} != {0, 1}:
         raise ValueError(f"seq_axis and batch_axis must be 0 and 1: {seq_axis} and {batch_axis}")
     array = convert_to_tensor(input)
-    lengths = rnn_checks.checked_lengths(
+    lengths = checks.checked_lengths(
         seq_lengths, array.shape[batch_axis], array.shape[seq_axis], bounded_axis=seq_axis
     )
-    return rnn_loop.reversed_in_time(array, lengths, seq_axis)
+    return loop.reversed_in_time(array, lengths, seq_axis)
 
 
 def sequence_mask(

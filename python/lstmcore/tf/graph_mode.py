@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lstmcore.device_spec import check_device
+from lstmcore.cells.device_spec import check_device
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstmcore.arrays import Array
 from lstmcore.dtypes import as_dtype
-from lstmcore.initializers import TruncatedNormal
+from lstmcore.variables.initializers import TruncatedNormal
 
 _generator = np.random.default_rng()
 

@@ -1,5 +1,5 @@
 """``tf.contrib.cudnn_rnn``: the cell that runs what CudnnLSTM trained."""
 
-from lstmcore.block_cells import CudnnCompatibleLSTMCell
+from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell
 
 __all__ = ["CudnnCompatibleLSTMCell"]

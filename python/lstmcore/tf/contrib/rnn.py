@@ -1,8 +1,8 @@
 """``tf.contrib.rnn``: the cells of ``tf.nn.rnn_cell`` and the block cells."""
 
-from lstmcore.block_cells import LSTMBlockCell, LSTMBlockFusedCell
-from lstmcore.rnn import stack_bidirectional_dynamic_rnn
-from lstmcore.rnn_static import static_bidirectional_rnn, static_rnn
+from lstmcore.cells.block_cells import LSTMBlockCell, LSTMBlockFusedCell
+from lstmcore.rnn.dynamic import stack_bidirectional_dynamic_rnn
+from lstmcore.rnn.static import static_bidirectional_rnn, static_rnn
 from lstmcore.tf.nn.rnn_cell import (
     BasicLSTMCell,
     DeviceWrapper,

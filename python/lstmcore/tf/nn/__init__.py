@@ -17,10 +17,10 @@ from lstmcore.activations import softplus as softplus
 from lstmcore.activations import softsign as softsign
 from lstmcore.activations import tanh as tanh
 from lstmcore.arrays import Array
-from lstmcore.rnn import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
-from lstmcore.rnn import dynamic_rnn as dynamic_rnn
-from lstmcore.rnn_static import static_bidirectional_rnn as static_bidirectional_rnn
-from lstmcore.rnn_static import static_rnn as static_rnn
+from lstmcore.rnn.dynamic import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
+from lstmcore.rnn.dynamic import dynamic_rnn as dynamic_rnn
+from lstmcore.rnn.static import static_bidirectional_rnn as static_bidirectional_rnn
+from lstmcore.rnn.static import static_rnn as static_rnn
 from lstmcore.tf.arrays import add as _add
 from lstmcore.tf.arrays import gather as _gather
 from lstmcore.tf.arrays import matmul as _matmul

@@ -1,10 +1,10 @@
 """``tf.nn.rnn_cell``: the cells and their wrappers."""
 
-from lstmcore.dropout_wrapper import DropoutWrapper
-from lstmcore.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.multi_rnn_cell import MultiRNNCell
-from lstmcore.rnn_cell import LSTMStateTuple, RNNCell
-from lstmcore.wrappers import DeviceWrapper, ResidualWrapper
+from lstmcore.cells.dropout_wrapper import DropoutWrapper
+from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
+from lstmcore.cells.multi_rnn_cell import MultiRNNCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.cells.wrappers import DeviceWrapper, ResidualWrapper
 
 __all__ = [
     "BasicLSTMCell",

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmcore import dtypes, initializers
+from lstmcore import dtypes
 from lstmcore.arrays import Array
-from lstmcore.graph import Graph
-from lstmcore.variables import PartitionedVariable, SliceInfo, Variable
+from lstmcore.variables import initializers
+from lstmcore.variables.graph import Graph
+from lstmcore.variables.variable import PartitionedVariable, SliceInfo, Variable
 
 Partitioner = Callable[..., Sequence[int]]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lstmcore import dtypes
-from lstmcore.graph import get_default_graph
-from lstmcore.variable_store import Partitioner
-from lstmcore.variables import Variable
+from lstmcore.variables.graph import get_default_graph
+from lstmcore.variables.variable import Variable
+from lstmcore.variables.variable_store import Partitioner
 
 CustomGetter = Callable[..., Any]
 

@@ -19,11 +19,11 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lstmcore.scope_names import ScopeNames
+from lstmcore.variables.scope_names import ScopeNames
 
 if TYPE_CHECKING:
-    from lstmcore.variable_scope import VariableScope
-    from lstmcore.variables import PartitionedVariable, Variable
+    from lstmcore.variables.variable import PartitionedVariable, Variable
+    from lstmcore.variables.variable_scope import VariableScope
 
 
 class ThreadScopes(threading.local):

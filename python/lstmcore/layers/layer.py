@@ -14,14 +14,15 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from lstmcore import dtypes, initializers
+from lstmcore import dtypes
 from lstmcore.arrays import as_array
-from lstmcore.graph import Graph, get_default_graph
-from lstmcore.input_spec import InputSpec, checked_input, flatten
-from lstmcore.layer_weights import LayerWeights
-from lstmcore.scope_settings import check_reuse
-from lstmcore.scoped_build import ScopedBuild
-from lstmcore.variable_scope import VariableScope, get_variable, variable_scope
+from lstmcore.layers.input_spec import InputSpec, checked_input, flatten
+from lstmcore.layers.layer_weights import LayerWeights
+from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.variables import initializers
+from lstmcore.variables.graph import Graph, get_default_graph
+from lstmcore.variables.scope_settings import check_reuse
+from lstmcore.variables.variable_scope import VariableScope, get_variable, variable_scope
 
 Self = TypeVar("Self", bound="Layer")
 

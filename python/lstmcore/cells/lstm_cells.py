@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from lstmcore import activations, initializers
+from lstmcore import activations
 from lstmcore.arrays import Array
-from lstmcore.lstm_arguments import halved_state, sliced_state
-from lstmcore.lstm_base import LSTMCellBase
+from lstmcore.cells.lstm_arguments import halved_state, sliced_state
+from lstmcore.cells.lstm_base import LSTMCellBase
+from lstmcore.variables import initializers
 
 _log = logging.getLogger("lstmcore")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore.arrays import Array, as_array, as_kernel_array, check_floating, shape_text
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.input_spec import InputSpec, check_rank, flatten
+from lstmcore.layers.input_spec import InputSpec, check_rank, flatten
 
 _TENSORFLOW_NAMES = {"float32": "float", "float64": "double"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore.arrays import Array
-from lstmcore.variables import PartitionedVariable, Variable
+from lstmcore.variables.variable import PartitionedVariable, Variable
 
 
 class LayerWeights:

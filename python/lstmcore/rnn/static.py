@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import nest, rnn_checks, rnn_loop
+from lstmcore import nest
 from lstmcore.arrays import Array, as_array, as_kernel_array
-from lstmcore.rnn import runs_natively
-from lstmcore.variable_scope import VariableScope, variable_scope
+from lstmcore.rnn import checks, loop
+from lstmcore.rnn.dynamic import runs_natively
+from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
 def static_rnn(
@@ -36,10 +37,10 @@ def static_rnn(
     Raises TypeError for what is no cell or no list, ValueError for an empty list, wrong ranks or a
     missing ``dtype``, InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
-    rnn_checks.check_rnn_cell("cell", cell)
+    checks.check_rnn_cell("cell", cell)
     steps, rows = _checked_steps(inputs)
     lengths = _checked_lengths(sequence_length, rows, len(steps))
-    rnn_checks.check_state_source(initial_state, dtype)
+    checks.check_state_source(initial_state, dtype)
     with variable_scope(scope or "rnn") as entered:
         return _unroll(cell, steps, rows, lengths, initial_state, dtype, entered)
 
@@ -61,12 +62,12 @@ def static_bidirectional_rnn(
 
     Returns (list of T outputs [N, output sizes of both], state of cell_fw, state of cell_bw).
     """
-    rnn_checks.check_rnn_cell("cell_fw", cell_fw)
-    rnn_checks.check_rnn_cell("cell_bw", cell_bw)
+    checks.check_rnn_cell("cell_fw", cell_fw)
+    checks.check_rnn_cell("cell_bw", cell_bw)
     steps, rows = _checked_steps(inputs)
     lengths = _checked_lengths(sequence_length, rows, len(steps), reversed_rows=True)
-    rnn_checks.check_state_source(initial_state_fw, dtype)
-    rnn_checks.check_state_source(initial_state_bw, dtype)
+    checks.check_state_source(initial_state_fw, dtype)
+    checks.check_state_source(initial_state_bw, dtype)
     with variable_scope(scope or "bidirectional_rnn"):
         with variable_scope("fw") as entered:
             forward, state_fw = _unroll(
@@ -115,14 +116,14 @@ def _checked_lengths(
 ) -> Array | None:
     if sequence_length is None:
         return None
-    lengths = rnn_checks.as_lengths(sequence_length)
+    lengths = checks.as_lengths(sequence_length)
     if lengths.ndim != 1:
         raise ValueError(
             f"Argument `sequence_length` must be a vector of length {rows}. "
             f"Received sequence_length={lengths}."
         )
     bounded_axis = 0 if reversed_rows else None
-    return rnn_checks.checked_lengths(lengths, rows, steps, bounded_axis=bounded_axis)
+    return checks.checked_lengths(lengths, rows, steps, bounded_axis=bounded_axis)
 
 
 def _unroll(
@@ -141,10 +142,10 @@ def _unroll(
     if joined is not None and not runs_natively(cell, joined):
         joined = None
     if joined is not None and initial_state is None:
-        rnn_checks.check_dtype_agrees(joined, dtype)
+        checks.check_dtype_agrees(joined, dtype)
     state = initial_state
     if state is None:
-        state = rnn_checks.default_state(cell, rows, dtype)
+        state = checks.default_state(cell, rows, dtype)
     if joined is not None:
         outputs, final_state = cell._run_sequence(
             as_kernel_array(joined, joined.dtype.newbyteorder("=")),
@@ -155,9 +156,9 @@ def _unroll(
         )
         return list(outputs), final_state
     if not reverse:
-        return rnn_loop.run_steps(cell, steps, rows, state, lengths, scope, dtype)
+        return loop.run_steps(cell, steps, rows, state, lengths, scope, dtype)
     backwards = reversed_steps(steps, lengths)
-    outputs, final_state = rnn_loop.run_steps(cell, backwards, rows, state, lengths, scope, dtype)
+    outputs, final_state = loop.run_steps(cell, backwards, rows, state, lengths, scope, dtype)
     return reversed_steps(outputs, lengths), final_state
 
 
@@ -177,7 +178,7 @@ def reversed_steps(steps: list[Any], lengths: Array | None) -> list[Any]:
     if lengths is None:
         return steps[::-1]
     columns = zip(*(nest.flatten(step) for step in steps), strict=True)
-    turned = [rnn_loop.reversed_in_time(np.stack(column), lengths, 0) for column in columns]
+    turned = [loop.reversed_in_time(np.stack(column), lengths, 0) for column in columns]
     return [
         nest.pack_as(step, [leaf[index] for leaf in turned]) for index, step in enumerate(steps)
     ]

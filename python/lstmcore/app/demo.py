@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstmcore import _core
-from lstmcore.character_model import CharacterModel, load_model
-from lstmcore.terminal import heading
+from lstmcore.app.character_model import CharacterModel, load_model
+from lstmcore.app.terminal import heading
 
 _SENTENCE_END = ".!?"
 _LONGEST_ENDING = 200  # characters past the length, to finish the sentence under way

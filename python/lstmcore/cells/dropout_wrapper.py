@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import dtypes
-from lstmcore.cell_wrapper import CellWrapper
+from lstmcore.cells.cell_wrapper import CellWrapper
 
 
 class DropoutWrapper(CellWrapper):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from lstmcore.arrays import Array
-from lstmcore.rnn_cell import RNNCell
-from lstmcore.rnn_checks import check_rnn_cell
-from lstmcore.variable_scope import VariableScope
+from lstmcore.cells.rnn_cell import RNNCell
+from lstmcore.rnn.checks import check_rnn_cell
+from lstmcore.variables.variable_scope import VariableScope
 
 Self = TypeVar("Self", bound="CellWrapper")
 

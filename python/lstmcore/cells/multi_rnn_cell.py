@@ -11,12 +11,12 @@ import numpy as np
 
 from lstmcore import nest
 from lstmcore.arrays import Array, as_array
+from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.layer import Layer
-from lstmcore.rnn_cell import RNNCell
-from lstmcore.rnn_checks import check_rnn_cell
-from lstmcore.variable_scope import variable_scope
-from lstmcore.variables import Variable
+from lstmcore.layers.layer import Layer
+from lstmcore.rnn.checks import check_rnn_cell
+from lstmcore.variables.variable import Variable
+from lstmcore.variables.variable_scope import variable_scope
 
 _logger = logging.getLogger("lstmcore")
 

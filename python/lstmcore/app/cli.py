@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
-    from lstmcore import character_model, demo
+    from lstmcore.app import character_model, demo
 
     demo.run(
         prompt=arguments.prompt,
@@ -126,7 +126,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 
 def _run_info(arguments: argparse.Namespace) -> None:
-    from lstmcore import info
+    from lstmcore.app import info
 
     report = info.collect()
     print(info.as_json(report) if arguments.json else info.as_text(report))

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import dtypes, rnn_checks
+from lstmcore import dtypes
 from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
+from lstmcore.cells.lstm_arguments import checked_inputs, unpacked_state
+from lstmcore.cells.lstm_base import LSTMCellBase
+from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.input_spec import InputSpec, last_dimension
-from lstmcore.layer import Layer
-from lstmcore.lstm_arguments import checked_inputs, unpacked_state
-from lstmcore.lstm_base import LSTMCellBase
-from lstmcore.rnn_cell import LSTMStateTuple
+from lstmcore.layers.input_spec import InputSpec, last_dimension
+from lstmcore.layers.layer import Layer
+from lstmcore.rnn import checks
 
 
 class LSTMBlockCell(LSTMCellBase):
@@ -195,7 +196,7 @@ class LSTMBlockFusedCell(Layer):
                 f"{depth + self._num_units} (inputs have depth {depth})"
             )
         c, h = self._initial_state(initial_state, dtype, rows)
-        lengths = rnn_checks.checked_lengths(sequence_length, rows, steps, bounded_axis=0)
+        lengths = checks.checked_lengths(sequence_length, rows, steps, bounded_axis=0)
         outputs, c, h = self._cell._native().forward(x, c, h, lengths, time_major=True)
         return outputs, LSTMStateTuple(c, h)
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from lstmcore import dtypes
 from lstmcore.arrays import Array, as_array
-from lstmcore.input_spec import checked_input
-from lstmcore.layer import Layer
-from lstmcore.scoped_build import CapturingBuild, ScopedBuild
-from lstmcore.variable_scope import VariableScope, get_variable_scope, variable_scope
-from lstmcore.zero_state import zeros_like_structure
+from lstmcore.cells.zero_state import zeros_like_structure
+from lstmcore.layers.input_spec import checked_input
+from lstmcore.layers.layer import Layer
+from lstmcore.layers.scoped_build import CapturingBuild, ScopedBuild
+from lstmcore.variables.variable_scope import VariableScope, get_variable_scope, variable_scope
 
 
 class _LSTMStateTuple(NamedTuple):

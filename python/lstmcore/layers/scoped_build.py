@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from lstmcore.variable_scope import VariableScope, variable_scope
+from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 if TYPE_CHECKING:
-    from lstmcore.layer import Layer
+    from lstmcore.layers.layer import Layer
 
 
 class ScopedBuild:

@@ -12,8 +12,8 @@ import numpy as np
 
 from lstmcore import nest
 from lstmcore.arrays import Array
-from lstmcore.cell_wrapper import CellWrapper
-from lstmcore.device_spec import check_device
+from lstmcore.cells.cell_wrapper import CellWrapper
+from lstmcore.cells.device_spec import check_device
 
 
 class ResidualWrapper(CellWrapper):

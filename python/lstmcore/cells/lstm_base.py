@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _core, activations, dtypes, numpy_step
+from lstmcore import _core, activations, dtypes
 from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
-from lstmcore.input_spec import InputSpec, last_dimension
-from lstmcore.lstm_arguments import checked_inputs, checked_state, unpacked_state
-from lstmcore.rnn_cell import LayerRNNCell, LSTMStateTuple
-from lstmcore.variable_store import fixed_size_partitioner
+from lstmcore.cells import numpy_step
+from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
+from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
+from lstmcore.layers.input_spec import InputSpec, last_dimension
+from lstmcore.variables.variable_store import fixed_size_partitioner
 
 
 class LSTMCellBase(LayerRNNCell):

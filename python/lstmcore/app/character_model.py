@@ -13,14 +13,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmcore.cells.lstm_cells import BasicLSTMCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import CheckpointError
-from lstmcore.graph import Graph
-from lstmcore.lstm_cells import BasicLSTMCell
-from lstmcore.rnn_cell import LSTMStateTuple
+from lstmcore.variables.graph import Graph
 
 Array = NDArray[Any]
 
-PACKAGED_MODEL = Path(__file__).parent / "data" / "demo.npz"
+PACKAGED_MODEL = Path(__file__).parent.parent / "data" / "demo.npz"
 
 # What a model file holds: name -> number of axes.
 _ARRAYS = {

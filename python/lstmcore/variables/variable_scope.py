@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import dtypes, initializers, variable_store
-from lstmcore.graph import Graph, ThreadScopes, get_default_graph
-from lstmcore.scope_settings import AUTO_REUSE as AUTO_REUSE
-from lstmcore.scope_settings import CustomGetter, check_reuse
-from lstmcore.scope_settings import VariableScope as VariableScope
-from lstmcore.variables import PartitionedVariable, Variable
+from lstmcore import dtypes
+from lstmcore.variables import initializers, variable_store
+from lstmcore.variables.graph import Graph, ThreadScopes, get_default_graph
+from lstmcore.variables.scope_settings import AUTO_REUSE as AUTO_REUSE
+from lstmcore.variables.scope_settings import CustomGetter, check_reuse
+from lstmcore.variables.scope_settings import VariableScope as VariableScope
+from lstmcore.variables.variable import PartitionedVariable, Variable
 
 
 def _scopes_of(graph: Graph) -> tuple[ThreadScopes, VariableScope]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import nest, rnn_checks, rnn_loop
+from lstmcore import nest
 from lstmcore.arrays import Array, as_kernel_array, check_floating
-from lstmcore.rnn_cell import RNNCell
-from lstmcore.variable_scope import VariableScope, variable_scope
+from lstmcore.cells.rnn_cell import RNNCell
+from lstmcore.rnn import checks, loop
+from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
 def dynamic_rnn(
@@ -51,11 +52,11 @@ def dynamic_rnn(
     Raises TypeError for what is no cell, ValueError for wrong ranks or a missing ``dtype``,
     InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
-    rnn_checks.check_rnn_cell("cell", cell)
-    sequence = rnn_checks.checked_sequence(inputs, time_major)
-    lengths = rnn_checks.checked_lengths(sequence_length, sequence.rows, sequence.steps)
-    rnn_checks.check_state_source(initial_state, dtype)
-    rnn_checks.check_parallel_iterations(parallel_iterations)
+    checks.check_rnn_cell("cell", cell)
+    sequence = checks.checked_sequence(inputs, time_major)
+    lengths = checks.checked_lengths(sequence_length, sequence.rows, sequence.steps)
+    checks.check_state_source(initial_state, dtype)
+    checks.check_parallel_iterations(parallel_iterations)
     with variable_scope(scope or "rnn") as entered:
         return _unroll(cell, sequence, lengths, initial_state, dtype, entered)
 
@@ -84,15 +85,15 @@ def bidirectional_dynamic_rnn(
 
     Raises as ``dynamic_rnn``, and InvalidArgumentError for lengths out of range.
     """
-    rnn_checks.check_rnn_cell("cell_fw", cell_fw)
-    rnn_checks.check_rnn_cell("cell_bw", cell_bw)
-    sequence = rnn_checks.checked_sequence(inputs, time_major)
-    lengths = rnn_checks.checked_lengths(
+    checks.check_rnn_cell("cell_fw", cell_fw)
+    checks.check_rnn_cell("cell_bw", cell_bw)
+    sequence = checks.checked_sequence(inputs, time_major)
+    lengths = checks.checked_lengths(
         sequence_length, sequence.rows, sequence.steps, bounded_axis=sequence.time_axis
     )
-    rnn_checks.check_state_source(initial_state_fw, dtype)
-    rnn_checks.check_state_source(initial_state_bw, dtype)
-    rnn_checks.check_parallel_iterations(parallel_iterations)
+    checks.check_state_source(initial_state_fw, dtype)
+    checks.check_state_source(initial_state_bw, dtype)
+    checks.check_parallel_iterations(parallel_iterations)
     with variable_scope(scope or "bidirectional_rnn"):
         with variable_scope("fw") as entered:
             forward, state_fw = _unroll(
@@ -185,7 +186,7 @@ def check_stack(
 
 def _unroll(
     cell: Any,
-    sequence: rnn_checks.Sequence,
+    sequence: checks.Sequence,
     lengths: Array | None,
     initial_state: Any,
     dtype: Any,
@@ -196,10 +197,10 @@ def _unroll(
     """One direction, inside its scope."""
     native = runs_natively(cell, sequence.inputs)
     if native and initial_state is None:
-        rnn_checks.check_dtype_agrees(sequence.inputs, dtype)
+        checks.check_dtype_agrees(sequence.inputs, dtype)
     state = initial_state
     if state is None:
-        state = rnn_checks.default_state(cell, sequence.rows, dtype)
+        state = checks.default_state(cell, sequence.rows, dtype)
     if native:
         outputs, final_state = cell._run_sequence(
             as_kernel_array(sequence.inputs, sequence.inputs.dtype.newbyteorder("=")),
@@ -209,7 +210,7 @@ def _unroll(
             reverse=reverse,
         )
     else:
-        outputs, final_state = rnn_loop.run_sequence(
+        outputs, final_state = loop.run_sequence(
             cell, sequence, state, lengths, scope, dtype, reverse=reverse
         )
     nest.check_same_structure(state, final_state, ("initial_state", "the cell's state"))

@@ -14,8 +14,8 @@ import numpy as np
 
 from lstmcore import dtypes, nest
 from lstmcore.arrays import Array
-from lstmcore.rnn_checks import Sequence
-from lstmcore.variable_scope import VariableScope
+from lstmcore.rnn.checks import Sequence
+from lstmcore.variables.variable_scope import VariableScope
 
 
 def run_sequence(

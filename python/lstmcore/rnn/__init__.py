@@ -1,0 +1,1 @@
+"""Running cells over sequences."""

@@ -4,6 +4,8 @@ Arrays go in and arrays come out, at once; names and sharing of variables follow
 mode. ``from lstmcore import tf`` is a namespace for source written for TensorFlow 1.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from lstmcore import raw_ops
 from lstmcore._core import __version__, get_num_threads, set_num_threads
 from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
@@ -12,14 +14,6 @@ from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
 from lstmcore.cells.multi_rnn_cell import MultiRNNCell
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.cells.wrappers import DeviceWrapper, ResidualWrapper
-from lstmcore.checkpoint import (
-    CheckpointReader,
-    cells_from_checkpoint,
-    latest_checkpoint,
-    list_variables,
-    load_checkpoint,
-    restore,
-)
 from lstmcore.errors import CheckpointError, InvalidArgumentError
 from lstmcore.rnn.dynamic import (
     bidirectional_dynamic_rnn,
@@ -42,6 +36,16 @@ from lstmcore.variables.variable_scope import (
     get_variable_scope,
     variable_scope,
 )
+
+if TYPE_CHECKING:
+    from lstmcore.checkpoint import (
+        CheckpointReader,
+        cells_from_checkpoint,
+        latest_checkpoint,
+        list_variables,
+        load_checkpoint,
+        restore,
+    )
 
 __all__ = [
     "AUTO_REUSE",
@@ -84,3 +88,16 @@ __all__ = [
     "trainable_variables",
     "variable_scope",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Reading files takes as long to import as all the rest, and a serving process may never do it.
+    if name in __all__:
+        from lstmcore import checkpoint
+
+        return getattr(checkpoint, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -98,10 +98,11 @@ void note_threads_used() {
 
 ThreadPlan plan_threads(int limit, std::int64_t steps, std::int64_t rows, std::int64_t tile_rows,
                         std::int64_t panels, double multiply_adds_per_row) {
-  // Starting a parallel region costs a few microseconds; so does a thousand multiply-adds at a hundred
-  // GFLOP/s take 20 ns. Below these a second thread was measured to lose.
-  constexpr double kRegionWork = 100e3;
-  constexpr double kStepWork = 30e3;
+  // Multiply-adds a thread must get, over the call and over each step: starting a parallel region and
+  // crossing a barrier cost that much. Measured with one and two threads on a 2-core AVX-512 machine: two won
+  // from about 300 thousand a call, and with a barrier at each step from about 70 thousand a step.
+  constexpr double kRegionWork = 140e3;
+  constexpr double kStepWork = 35e3;
   const double step_work = multiply_adds_per_row * static_cast<double>(rows);
   const double work = step_work * static_cast<double>(steps);
   const auto at_most = [limit](double wanted) {

@@ -93,9 +93,11 @@ def run(prompt: str, length: int, temperature: float, seed: int, path: Path) -> 
     """The whole demo, on standard output.
 
     Raises ValueError for a prompt the model cannot read; OSError or CheckpointError for a bad
-    model file.
+    model file; RuntimeError for a forced ISA that is not there.
     """
     core = _core.info()
+    if core["isa"] is None:
+        raise RuntimeError(core["isa_error"])
     model = load_model(path)
     model.positions(prompt)
     heading(

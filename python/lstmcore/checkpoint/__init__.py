@@ -3,7 +3,7 @@
 from lstmcore.checkpoint.build import cells_from_checkpoint
 from lstmcore.checkpoint.paths import latest_checkpoint
 from lstmcore.checkpoint.reader import CheckpointReader, list_variables, load_checkpoint
-from lstmcore.checkpoint.restore import restore
+from lstmcore.checkpoint.restoring import restore
 
 __all__ = [
     "CheckpointReader",

@@ -13,7 +13,7 @@ from lstmcore.checkpoint.geometry import stored_geometry
 from lstmcore.checkpoint.names import CellKey, CellTensors, find_cells, lstm_scopes, scopes_hint
 from lstmcore.checkpoint.paths import StrPath
 from lstmcore.checkpoint.reader import CheckpointReader
-from lstmcore.checkpoint.restore import match_cells, required_forget_bias, restore
+from lstmcore.checkpoint.restoring import match_cells, required_forget_bias, restore
 from lstmcore.errors import CheckpointError
 
 # A structure of cells by place: a cell, or the structures below each index or direction.

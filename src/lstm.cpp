@@ -13,9 +13,6 @@ void require(bool condition, const std::string& message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
-// Far above any real model, and low enough that no size computed from two of them overflows.
-constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
-
 void check_size(const char* name, std::int64_t size) {
   require(size >= 0 && size <= kMaxSize,
           std::string(name) + " must be in 0.." + std::to_string(kMaxSize) + ", got " + std::to_string(size));
@@ -39,9 +36,9 @@ void check(const LstmSpec& spec, const LstmWeights<T>& weights) {
 }  // namespace
 
 template <class T>
-Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights) {
+Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa) {
   check(spec, weights);
-  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::select_kernels());
+  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa));
 }
 template <class T>
 Lstm<T>::~Lstm() = default;

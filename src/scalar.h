@@ -13,6 +13,7 @@ namespace {
 template <class V>
 struct Num;
 
+// I is unsigned: shifting n into the exponent is then defined for negative n too.
 template <class T, class I>
 struct ScalarNum {
   using Scalar = T;
@@ -32,12 +33,12 @@ struct ScalarNum {
 };
 
 template <>
-struct Num<float> : ScalarNum<float, std::int32_t> {
+struct Num<float> : ScalarNum<float, std::uint32_t> {
   LSTMCORE_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 };
 
 template <>
-struct Num<double> : ScalarNum<double, std::int64_t> {
+struct Num<double> : ScalarNum<double, std::uint64_t> {
   LSTMCORE_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 };
 

@@ -1,5 +1,6 @@
 // The native core without Python: Lstm<T> against a plain double-precision loop, and its bitwise guarantees.
 // With --digest it prints a hash of its results instead, to compare ISA levels and machines.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/threads.h"
 #include "gates.h"
 #include "lstmcore/lstm.h"
 #include "lstmcore/runtime.h"
@@ -177,9 +179,10 @@ bool rows_alone_agree(const Case<T>& k, const Lstm<T>& lstm, const Result<T>& ba
     for (std::int64_t t = 0; t < k.lengths[n]; ++t) {
       lstm.step(1, k.x.data() + (t * k.N + n) * I, c.data(), h.data(), c.data(), h_next.data());
       h.swap(h_next);
-      if (std::memcmp(h.data(), batch.y.data() + (t * k.N + n) * P, h.size() * sizeof(T)) != 0) return false;
+      if (P > 0 && std::memcmp(h.data(), batch.y.data() + (t * k.N + n) * P, h.size() * sizeof(T)) != 0)
+        return false;
     }
-    if (std::memcmp(c.data(), batch.c_n.data() + n * H, c.size() * sizeof(T)) != 0) return false;
+    if (H > 0 && std::memcmp(c.data(), batch.c_n.data() + n * H, c.size() * sizeof(T)) != 0) return false;
   }
   return true;
 }
@@ -216,6 +219,76 @@ void test_specs(double bound) {
       if (!reverse) check(rows_alone_agree(k, lstm, serial), name + ": rows alone");
     }
   }
+}
+
+// Without y, and with every cell state and gate asked for, the final states are the same bits.
+void test_optional_outputs() {
+  for (const LstmSpec& spec : {spec_of(19, 33, {}, true), spec_of(40, 64, 71, true)}) {
+    const Case<float> k(spec, 7, 23);
+    const Lstm<float> lstm = k.lstm();
+    const std::int64_t H = spec.num_units, P = spec.output_size(), size = k.T_ * k.N * H;
+    for (const bool reverse : {false, true}) {
+      const Result<float> expected = forward(k, lstm, 1, reverse);
+      Result<float> got = {expected.y, std::vector<float>(expected.c_n.size()),
+                           std::vector<float>(expected.h_n.size())};
+      lstmcore::ForwardArgs<float> args;
+      args.steps = k.T_;
+      args.batch = k.N;
+      args.x = {k.x.data(), k.N * spec.input_size, spec.input_size};
+      args.c0 = k.c0.data();
+      args.h0 = k.h0.data();
+      args.lengths = k.lengths.data();
+      args.reverse = reverse;
+      args.c_n = got.c_n.data();
+      args.h_n = got.h_n.data();
+      for (const int threads : {1, 3}) {
+        args.threads = threads;
+        lstm.forward(args);
+        check(got == expected, "without y");
+      }
+      if (spec.num_proj) continue;
+      std::vector<float> y(expected.y.size()), cells(size), i(size), f(size), o(size), ci(size), co(size);
+      args.y = {y.data(), k.N * P, P};
+      args.c_seq = {cells.data(), k.N * H, H};
+      args.gates = {i.data(), f.data(), o.data(), ci.data(), co.data()};
+      lstm.forward(args);
+      check(y == expected.y && got == expected, "with gates");
+      for (std::int64_t at = 0; at < size; ++at) {
+        const bool past = (at / H / k.N) >= k.lengths[(at / H) % k.N];
+        const float h = o[at] * co[at], c = std::min(0.9f, std::max(-0.9f, cells[at]));
+        check(past ? cells[at] == 0 : (h == y[at] && c == cells[at]), "gates belong to their step");
+      }
+    }
+  }
+}
+
+// min with the upper bound first, then max with the lower: a negative limit gives its absolute value
+// everywhere. A NaN limit poisons, whichever clip it is.
+void test_clip_limits() {
+  const double nan = std::nan("");
+  for (const bool projected : {false, true}) {
+    LstmSpec spec = spec_of(3, 5, projected ? std::optional<std::int64_t>(4) : std::nullopt, true);
+    (projected ? spec.proj_clip : spec.cell_clip) = -0.25;
+    const Case<float> k(spec, 2, 3);
+    const Result<float> negative = forward(k, k.lstm(), 1, false);
+    check((projected ? negative.h_n : negative.c_n).back() == 0.25f, "clip: negative limit");
+    (projected ? spec.proj_clip : spec.cell_clip) = nan;
+    const Case<float> poisoned(spec, 2, 3);
+    check(std::isnan(forward(poisoned, poisoned.lstm(), 1, false).h_n.back()), "clip: NaN limit");
+  }
+}
+
+// Large work gets threads, small work stays on the caller's; without this, equality over threads would say
+// little.
+void test_thread_plans() {
+  using lstmcore::cpu::plan_threads;
+  using lstmcore::cpu::Split;
+  check(plan_threads(8, 1, 1, 6, 4, 4 * 64 * 128).threads == 1, "plan: a small step");
+  const auto batch = plan_threads(8, 50, 64, 6, 8, 4 * 128 * 256);
+  check(batch.threads == 8 && batch.split == Split::rows, "plan: a batch splits rows");
+  const auto stream = plan_threads(8, 100, 1, 6, 16, 4.0 * 256 * 512);
+  check(stream.threads == 8 && stream.split == Split::units, "plan: one row splits units");
+  check(plan_threads(2, 50, 64, 6, 8, 4 * 128 * 256).threads == 2, "plan: the limit holds");
 }
 
 // The gate header serves scalars too, with the same operations as a vector lane.
@@ -276,6 +349,9 @@ int main(int argc, char** argv) {
   lstmcore::set_num_threads(5);  // more than the machine may have: the split must not change a bit
   test_specs<float>(1.5e-6);
   test_specs<double>(1e-14);
+  test_optional_outputs();
+  test_clip_limits();
+  test_thread_plans();
   test_scalar_gates();
   test_bad_arguments();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");

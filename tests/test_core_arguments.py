@@ -129,6 +129,19 @@ def test_outputs(problem: core_cases.Problem, name: str, width: int, flaw: str) 
         problem.native().forward(problem.x, **{name: np.zeros((N, T, width))})
 
 
+def test_an_output_does_not_overlap_itself(problem: core_cases.Problem) -> None:
+    buffer = np.zeros(4 * N * T * P, np.float32)
+    overlapping = np.lib.stride_tricks.as_strided(buffer, (N, T, P), (4, 4 * N * P, 4))
+    with pytest.raises(ValueError, match="out: expected distinct elements"):
+        problem.native().forward(problem.x, out=overlapping)
+    assert not buffer.any()
+
+
+def test_thread_limits_are_not_negative(problem: core_cases.Problem) -> None:
+    with pytest.raises(ValueError, match="threads must not be negative, got -5"):
+        problem.native().forward(problem.x, threads=-5)
+
+
 def test_outputs_share_no_memory(problem: core_cases.Problem) -> None:
     native = problem.native()
     both = np.zeros((N, T, P + H), np.float32)

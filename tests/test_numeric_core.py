@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import core_cases
 import reference
 import tolerances
+from lstmcore import _core
 
 SENTINEL = 7.25  # fills memory that a call must not touch
 
@@ -149,13 +150,31 @@ def test_forward_gates(problem: core_cases.Problem, data: st.DataObject) -> None
 @pytest.mark.parametrize("dtype", core_cases.DTYPES)
 @pytest.mark.parametrize(("inputs", "units"), [(1024, 1024), (2041, 7)])
 def test_long_sums(dtype: str, inputs: int, units: int) -> None:
-    """2048 terms and gates up to 6: one running float32 sum would be 3e-6 off."""
+    """2048 terms and gates up to 6."""
     problem = core_cases.make(rows=2, inputs=inputs, units=units, dtype=dtype, scale=3.0)
     x = np.ascontiguousarray(problem.x[:, 0])
     c, h = problem.native().step(x, problem.c, problem.h)
     exact_c, exact_h = reference.step(problem.exact_cell(), x, problem.c, problem.h)
     assert_close(c, exact_c, "long_sum")
     assert_close(h, exact_h, "long_sum")
+
+
+def test_long_sums_are_made_of_blocks() -> None:
+    """A projection of 2048 positive terms: one running sum would be 1e-6 off, relatively."""
+    units = 2048
+    random = np.random.default_rng(1)
+    gates = [np.full(units, 30), random.random(units), np.full(units, -30), np.full(units, 30)]
+    projection = random.random((units, 5)).astype(np.float32)
+    native = _core.Lstm(
+        np.zeros((1 + 5, 4 * units), np.float32),
+        np.concatenate(gates).astype(np.float32),
+        num_units=units,
+        proj_kernel=projection,
+        activation="linear",
+    )
+    zeros = [np.zeros((1, width), np.float32) for width in (1, units, 5)]
+    c, h = native.step(*zeros)
+    assert np.abs(h / (c.astype(np.float64) @ projection.astype(np.float64)) - 1).max() < 4e-7
 
 
 def test_long_sequence() -> None:

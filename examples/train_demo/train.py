@@ -22,8 +22,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError:
+    raise SystemExit("train.py needs PyTorch: pip install torch") from None
 
 FORGET_BIAS = 1.0
 HELD_OUT = 40_000  # characters at the end of the text that training never sees

@@ -14,8 +14,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "lstmcore/activation.h"
+#include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
 
 namespace lstmcore {
@@ -24,6 +26,9 @@ namespace cpu {
 template <class T>
 class Backend;
 }
+
+// Limit of every size of a spec: far above any real model, and a product of two of them does not overflow.
+constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
 
 struct LstmSpec {
   std::int64_t input_size = 0;           // I
@@ -95,13 +100,14 @@ struct ForwardArgs {
 // Immutable after construction and safe to share between threads. T is float or double.
 //
 // For one ISA level each output element is a fixed sequence of operations, so results are bit for bit the
-// same for any batch, any number of threads and any split of a sequence into calls.
+// same for any batch, any number of threads and any split of a sequence into calls (but for the sign and
+// payload of a NaN).
 template <class T>
 class Lstm {
  public:
-  // Packs the weights for the best ISA level of this CPU, or for LSTMCORE_FORCE_ISA.
+  // Packs the weights for an ISA level, by default the best of this CPU or LSTMCORE_FORCE_ISA.
   // Throws std::invalid_argument (sizes, missing weights), std::runtime_error (ISA), std::bad_alloc.
-  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights);
+  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa = current_isa());
   ~Lstm();
   Lstm(Lstm&&) noexcept;
   Lstm& operator=(Lstm&&) noexcept;
@@ -114,6 +120,8 @@ class Lstm {
   // be h.
   void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
 
+  // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes, lengths
+  // outside 0..T, or gate outputs with a projection; std::bad_alloc where its scratch memory cannot be had.
   void forward(const ForwardArgs<T>& args) const;
 
  private:

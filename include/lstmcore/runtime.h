@@ -10,14 +10,15 @@ namespace lstmcore {
 std::vector<std::string> compiled_isas();
 std::vector<std::string> supported_isas();  // compiled, and this CPU has it
 
-// The level a new Lstm gets: the highest supported one, or LSTMCORE_FORCE_ISA.
-// Throws std::runtime_error when that names a level this build or this CPU lacks.
+// The level a new Lstm gets: the highest supported one, or LSTMCORE_FORCE_ISA. Reads the environment, which
+// no other thread may be changing meanwhile. Throws std::runtime_error when that names a level this build or
+// this CPU lacks.
 std::string current_isa();
 
 // The most threads a call may use: the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and
-// LSTMCORE_NUM_THREADS, unless set_num_threads was called. 1 in a child forked after threads were used.
+// LSTMCORE_NUM_THREADS, unless set_num_threads was called. 1 in a forked child.
 int num_threads();
 std::string num_threads_reason();
-void set_num_threads(int threads);  // throws std::invalid_argument when threads < 1
+void set_num_threads(int threads);  // throws std::invalid_argument unless in 1..1024
 
 }  // namespace lstmcore

@@ -1,6 +1,9 @@
 #include "arrays.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <utility>
+#include <vector>
 
 namespace lstmcore {
 namespace python {
@@ -37,6 +40,20 @@ py::array checked(const py::handle& value, const char* name, const py::dtype& dt
   if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
     throw py::value_error(std::string(name) + ": expected an aligned array");
   return array;
+}
+
+// Whether two elements may be in one place: each axis, by ascending stride, must step over all before it.
+bool overlaps_itself(const py::array& array) {
+  std::vector<std::pair<py::ssize_t, py::ssize_t>> axes;  // stride, size
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis)
+    if (array.shape(axis) > 1) axes.emplace_back(std::abs(array.strides(axis)), array.shape(axis));
+  std::sort(axes.begin(), axes.end());
+  py::ssize_t reach = array.itemsize();
+  for (const auto& [stride, size] : axes) {
+    if (stride < reach) return true;
+    reach = stride * size;
+  }
+  return false;
 }
 
 // The first byte that the array touches and the one past the last.
@@ -76,9 +93,8 @@ py::array checked_output(const py::handle& value, const char* name, const py::dt
   const py::ssize_t inner = array.ndim() - 1;
   if (array.shape(inner) > 1 && array.strides(inner) != array.itemsize())
     throw py::value_error(std::string(name) + ": expected the last axis to be contiguous");
-  for (py::ssize_t axis = 0; axis < inner; ++axis)
-    if (array.shape(axis) > 1 && array.strides(axis) == 0)
-      throw py::value_error(std::string(name) + ": expected distinct elements, got a broadcast axis");
+  if (overlaps_itself(array))
+    throw py::value_error(std::string(name) + ": expected distinct elements, got strides that overlap");
   return array;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "arrays.h"
 #include "lstmcore/lstm.h"
@@ -50,8 +51,9 @@ Lstm<T> make_lstm(const LstmSpec& base, const py::object& kernel_, const py::obj
     weights.p_f = data<T>(p_f);
     weights.p_o = data<T>(p_o);
   }
+  const std::string isa = current_isa();  // while the GIL keeps the environment still
   const py::gil_scoped_release release;
-  return Lstm<T>(spec, weights);
+  return Lstm<T>(spec, weights, isa);
 }
 
 template <class T>
@@ -135,10 +137,14 @@ class PyLstm {
       args.c0 = data<T>(c0 = checked_input(request.c0, "c0", dtype, {args.batch, H}));
     if (!request.h0.is_none())
       args.h0 = data<T>(h0 = checked_input(request.h0, "h0", dtype, {args.batch, P}));
+    std::vector<std::int64_t> lengths_copy;  // another thread may change the array once the GIL is released
     if (!request.lengths.is_none()) {
       lengths = checked_input(request.lengths, "lengths", py::dtype::of<std::int64_t>(), {args.batch});
-      args.lengths = data<std::int64_t>(lengths);
+      lengths_copy.assign(data<std::int64_t>(lengths), data<std::int64_t>(lengths) + args.batch);
+      args.lengths = lengths_copy.data();
     }
+    if (request.threads < 0)
+      throw py::value_error("threads must not be negative, got " + std::to_string(request.threads));
     py::array y = request.out.is_none() ? py::array(dtype, outer(P))
                                         : checked_output(request.out, "out", dtype, outer(P));
     args.y = view<T>(y, request.time_major);
@@ -207,8 +213,9 @@ PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t 
                  const py::object& w_i_diag, const py::object& w_f_diag, const py::object& w_o_diag,
                  const py::object& proj_kernel, double forget_bias, std::optional<double> cell_clip,
                  std::optional<double> proj_clip, const std::string& activation) {
-  if (num_units < 0)
-    throw py::value_error("num_units must not be negative, got " + std::to_string(num_units));
+  if (num_units < 0 || num_units > kMaxSize)
+    throw py::value_error("num_units must be in 0.." + std::to_string(kMaxSize) + ", got " +
+                          std::to_string(num_units));
   LstmSpec spec;
   spec.num_units = num_units;
   spec.forget_bias = forget_bias;

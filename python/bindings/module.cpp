@@ -22,9 +22,10 @@ py::array activate(const std::string& name, const py::array& x) {
   const T* const from = data<T>(x);
   T* const to = mutable_data<T>(y);
   const py::ssize_t size = x.size();
+  const auto& kernels = cpu::kernels_of<T>(cpu::kernels_named(current_isa()));
   const py::gil_scoped_release release;
   const cpu::FlushDenormals flush;
-  cpu::kernels_of<T>(cpu::select_kernels()).activate(activation, from, to, size);
+  kernels.activate(activation, from, to, size);
   return y;
 }
 

@@ -12,12 +12,18 @@ from lstmcore import dtypes
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+# The native core's limit for any dimension: offsets stay far from overflow.
+MAX_SIZE = 1 << 30
+
+
 def as_array(value: Any, argument: str) -> Array:
     """``value`` as an ndarray, without a copy where it is one or offers its memory.
 
     Accepts ndarrays, NumPy scalars, and objects with ``__array__`` or (CPU) ``__dlpack__``.
-    Raises TypeError for anything else; Python lists in particular are structures, not arrays.
+    Raises TypeError for anything else; Python lists in particular are structures, not arrays, and
+    the mask of a masked array would be lost.
     """
+    refuse_masked(value, argument)
     if isinstance(value, np.ndarray):
         return np.asarray(value)  # a subclass gives its base array
     try:
@@ -33,6 +39,11 @@ def as_array(value: Any, argument: str) -> Array:
         f"{argument} must be a NumPy array or have __array__ or __dlpack__, "
         f"received {type(value).__name__}"
     )
+
+
+def refuse_masked(value: Any, argument: str) -> None:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{argument} must be a plain array, received a masked one: fill it first")
 
 
 def as_kernel_array(array: Array, dtype: dtypes.DType) -> Array:
@@ -51,9 +62,9 @@ def check_floating(dtype: dtypes.DType, argument: str) -> None:
 
 
 def as_size(value: Any, argument: str, *, minimum: int) -> int:
-    """``value`` as an int of at least ``minimum``.
+    """``value`` as an int in ``minimum`` to 2**30.
 
-    Raises TypeError for what has no ``__index__`` (3.5, None, strings) and ValueError below it.
+    Raises TypeError for what has no ``__index__`` (3.5, None, strings), ValueError outside.
     """
     try:
         size = operator.index(value)
@@ -63,19 +74,33 @@ def as_size(value: Any, argument: str, *, minimum: int) -> int:
         ) from None
     if size < minimum:
         raise ValueError(f"{argument} must be >= {minimum}, received {size}")
+    if size > MAX_SIZE:
+        raise ValueError(f"{argument} must be <= {MAX_SIZE}, received {size}")
     return size
 
 
 def as_number(value: Any, argument: str) -> float:
-    """``value`` as a float; True is 1.0, NaN and infinities pass. Raises TypeError otherwise."""
+    """``value`` as a float; True is 1.0, NaN and infinities pass.
+
+    Raises ValueError for an integer beyond the floats, TypeError for what is no number.
+    """
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{argument} must be a number, received {value!r}")
     try:
         return float(value)
+    except OverflowError:
+        raise ValueError(f"{argument} is too large for a floating point number") from None
     except (TypeError, ValueError):
         raise TypeError(
             f"{argument} must be a number, received {value!r} of type {type(value).__name__}"
         ) from None
+
+
+def as_flag(value: Any, argument: str) -> bool:
+    """``value`` as a bool. Raises TypeError for what is neither bool nor integer."""
+    if not isinstance(value, (bool, int, np.bool_, np.integer)):
+        raise TypeError(f"{argument} must be True or False, received {value!r}")
+    return bool(value)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -13,20 +13,17 @@ namespace lstmcore {
 namespace cpu {
 namespace {
 
-// Memory of one call; nothing is allocated once the time loop runs. Rows of a small single-thread call, which
-// is what a stream at batch 1 makes, stay on the stack.
+// Memory of one call, where the caller's does not do; nothing is allocated once the time loop runs.
 template <class T>
 class Workspace {
  public:
-  Workspace(const ForwardArgs<T>& args, const LstmSpec& spec, int threads)
+  Workspace(const ForwardArgs<T>& args, const LstmSpec& spec)
       : batch_(args.batch), units_(spec.num_units), outputs_(spec.output_size()) {
-    if (threads * batch_ > kStackRows) heap_rows_ = AlignedArray<Row<T>>(to_size(threads * batch_));
     if (!args.h0 || !args.c0) zeros_ = AlignedArray<T>(to_size(std::max(units_, outputs_)));
     if (spec.num_proj) unprojected_ = AlignedArray<T>(to_size(batch_ * units_));
     if (!args.y) hidden_ = AlignedArray<T>(to_size(2 * batch_ * outputs_));
   }
 
-  Row<T>* rows(int thread) { return (heap_rows_.data() ? heap_rows_.data() : stack_rows_) + thread * batch_; }
   const T* zeros() const { return zeros_.data(); }
   T* unprojected(std::int64_t n) { return unprojected_.data() ? unprojected_.data() + n * units_ : nullptr; }
   // The hidden state of alternate steps, where the caller does not want all of them.
@@ -35,11 +32,8 @@ class Workspace {
   }
 
  private:
-  static constexpr std::int64_t kStackRows = 8;
   static std::size_t to_size(std::int64_t n) { return static_cast<std::size_t>(n); }
   std::int64_t batch_, units_, outputs_;
-  Row<T> stack_rows_[kStackRows];
-  AlignedArray<Row<T>> heap_rows_;
   AlignedArray<T> zeros_, unprojected_, hidden_;
 };
 
@@ -114,20 +108,40 @@ Share share_of(const ThreadPlan& plan, int thread, int team, std::int64_t rows, 
   return {0, rows, begin(panels), end(panels), begin(projection_panels), end(projection_panels), team};
 }
 
+// Rows that are handed to a kernel at once: enough that reading a panel of weights again for the next ones is
+// cheap, and few enough to stay on the stack.
+constexpr std::int64_t kRowsAtOnce = 96;
+
+// Calls kernel(rows, n) for the rows of the share that are running at `step`.
+template <class T, class Kernel>
+void for_running_rows(const Addresses<T>& addresses, const Share& share, std::int64_t step,
+                      const Kernel& kernel) {
+  Row<T> rows[kRowsAtOnce];
+  std::int64_t running = 0;
+  for (std::int64_t n = share.row_begin; n < share.row_end; ++n) {
+    if (step < addresses.length(n)) rows[running++] = addresses.row(n, step);
+    if (running == kRowsAtOnce || n + 1 == share.row_end) {
+      kernel(rows, running);
+      running = 0;
+    }
+  }
+}
+
 template <class T>
-void run_steps(const KernelsOf<T>& kernels, const StepArgs<T>& step_args, const Addresses<T>& addresses,
-               const Share& share, Row<T>* rows, SpinBarrier& barrier) {
+void run_steps(const KernelsOf<T>& kernels, const StepArgs<T>& args, const Addresses<T>& addresses,
+               const Share& share, SpinBarrier& barrier) {
   std::int64_t longest = 0;
   for (std::int64_t n = share.row_begin; n < share.row_end; ++n)
     longest = std::max(longest, addresses.length(n));
   for (std::int64_t step = 0; step < longest; ++step) {
-    std::int64_t active = 0;
-    for (std::int64_t n = share.row_begin; n < share.row_end; ++n)
-      if (step < addresses.length(n)) rows[active++] = addresses.row(n, step);
-    kernels.step(step_args, rows, active, share.panel_begin, share.panel_end);
+    for_running_rows(addresses, share, step, [&](const Row<T>* rows, std::int64_t n) {
+      kernels.step(args, rows, n, share.panel_begin, share.panel_end);
+    });
     if (share.barrier_team > 1) barrier.wait(share.barrier_team);
-    if (!step_args.project) continue;
-    kernels.project(step_args, rows, active, share.projection_begin, share.projection_end);
+    if (!args.project) continue;
+    for_running_rows(addresses, share, step, [&](const Row<T>* rows, std::int64_t n) {
+      kernels.project(args, rows, n, share.projection_begin, share.projection_end);
+    });
     if (share.barrier_team > 1) barrier.wait(share.barrier_team);
   }
 }
@@ -171,20 +185,19 @@ void Backend<T>::forward(const ForwardArgs<T>& args) const {
   const ThreadPlan plan =
       plan_threads(limit, args.steps, args.batch, kernels_.tile_rows, packed_.panels, multiply_adds);
 
-  Workspace<T> workspace(args, spec_, plan.threads);
+  Workspace<T> workspace(args, spec_);
   const Addresses<T> addresses(args, spec_, workspace);
   const StepArgs<T> step_args = this->step_args(args.gates);
   SpinBarrier barrier;
   const auto work = [&](int thread, int team) {
     const FlushDenormals flush;
     const Share share = share_of(plan, thread, team, args.batch, packed_.panels, packed_.projection_panels);
-    run_steps(kernels_, step_args, addresses, share, workspace.rows(thread), barrier);
+    run_steps(kernels_, step_args, addresses, share, barrier);
     for (std::int64_t n = part_begin(args.batch, thread, team); n < part_begin(args.batch, thread + 1, team);
          ++n)
       addresses.finish(n);
   };
   if (plan.threads == 1) return work(0, 1);
-  note_threads_used();
 #pragma omp parallel num_threads(plan.threads)
   work(omp_get_thread_num(), omp_get_num_threads());
 }

@@ -1,5 +1,6 @@
 #include "cpu/isa.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -58,19 +59,10 @@ std::string joined(const std::vector<std::string>& names) {
 
 }  // namespace
 
-const Kernels& select_kernels() {
-  const char* forced = std::getenv("LSTMCORE_FORCE_ISA");
-  const Kernels* best = nullptr;
-  for (const Level& level : levels()) {
-    if (!level.supported) continue;
-    best = level.kernels;
-    if (forced && *forced && forced == std::string(level.kernels->isa)) return *best;
-  }
-  if (forced && *forced) {
-    throw std::runtime_error("LSTMCORE_FORCE_ISA=" + std::string(forced) + ", but this CPU and build have " +
-                             joined(supported_isas()) + ". Unset it or choose one of these.");
-  }
-  return *best;
+const Kernels& kernels_named(const std::string& isa) {
+  for (const Level& level : levels())
+    if (level.supported && isa == level.kernels->isa) return *level.kernels;
+  throw std::runtime_error("no ISA level '" + isa + "'; this CPU and build have " + joined(supported_isas()));
 }
 
 }  // namespace cpu
@@ -88,6 +80,13 @@ std::vector<std::string> supported_isas() {
   return names;
 }
 
-std::string current_isa() { return cpu::select_kernels().isa; }
+std::string current_isa() {
+  const std::vector<std::string> supported = supported_isas();
+  const char* forced = std::getenv("LSTMCORE_FORCE_ISA");
+  if (!forced || !*forced) return supported.back();
+  if (std::find(supported.begin(), supported.end(), forced) != supported.end()) return forced;
+  throw std::runtime_error("LSTMCORE_FORCE_ISA=" + std::string(forced) + ", but this CPU and build have " +
+                           cpu::joined(supported) + ". Unset it or choose one of these.");
+}
 
 }  // namespace lstmcore

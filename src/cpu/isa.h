@@ -1,13 +1,15 @@
 // Which kernels this CPU gets.
 #pragma once
 
+#include <string>
+
 #include "cpu/kernel.h"
 
 namespace lstmcore {
 namespace cpu {
 
-// The highest level this CPU supports, or the one LSTMCORE_FORCE_ISA names; see current_isa() for errors.
-const Kernels& select_kernels();
+// Throws std::runtime_error when this build or this CPU lacks the level.
+const Kernels& kernels_named(const std::string& isa);
 
 }  // namespace cpu
 }  // namespace lstmcore

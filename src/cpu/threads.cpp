@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -47,17 +48,28 @@ void lower(Limit& limit, int threads, const char* reason) {
   if (threads >= 1 && threads < limit.threads) limit = {threads, reason};
 }
 
-int environment_threads(const char* name) {
+// OMP_NUM_THREADS may be a list, of which the first entry counts. A value that is no positive number limits
+// nothing, and the reason says so.
+void lower_by_environment(Limit& limit, const char* name, std::string& ignored) {
   const char* value = std::getenv(name);
-  return value ? std::atoi(value) : 0;  // OMP_NUM_THREADS may be a list: its first entry counts
+  if (!value || !*value) return;
+  char* end = nullptr;
+  const long threads = std::strtol(value, &end, 10);
+  const bool valid = end != value && (*end == '\0' || *end == ',') && threads >= 1;
+  if (valid)
+    lower(limit, static_cast<int>(std::min<long>(threads, INT_MAX)), name);
+  else
+    ignored += std::string("; ignored ") + name + "='" + value + "', not a positive number";
 }
 
 const Limit& default_limit() {
   static const Limit limit = [] {
     Limit least = affinity_limit();
     lower(least, cgroup_quota(), "cgroup CPU quota");
-    lower(least, environment_threads("OMP_NUM_THREADS"), "OMP_NUM_THREADS");
-    lower(least, environment_threads("LSTMCORE_NUM_THREADS"), "LSTMCORE_NUM_THREADS");
+    std::string ignored;
+    lower_by_environment(least, "OMP_NUM_THREADS", ignored);
+    lower_by_environment(least, "LSTMCORE_NUM_THREADS", ignored);
+    least.reason += ignored;
     return least;
   }();
   return limit;
@@ -65,36 +77,31 @@ const Limit& default_limit() {
 
 std::atomic<int> chosen_threads{0};  // 0: not chosen, the default holds
 
-// A forked child has no copy of the parent's OpenMP workers and would wait for them for ever: it runs serial.
-std::atomic<bool> threads_used{false};
-std::atomic<bool> forked_after_use{false};
+// A forked child has no copy of its parent's OpenMP workers, whoever started them, and would wait for them
+// for ever: it runs serially. The handler is in place before any thread can be.
+std::atomic<bool> forked{false};
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 }  // namespace
 
 int num_threads() {
-  if (forked_after_use.load(std::memory_order_relaxed)) return 1;
+  if (forked.load(std::memory_order_relaxed)) return 1;
   const int chosen = chosen_threads.load(std::memory_order_relaxed);
   return chosen ? chosen : default_limit().threads;
 }
 
 std::string num_threads_reason() {
-  if (forked_after_use) return "forked from a process that had used threads";
+  if (forked) return "forked child";
   return chosen_threads ? "set_num_threads" : default_limit().reason;
 }
 
 void set_num_threads(int threads) {
-  if (threads < 1) throw std::invalid_argument("threads must be at least 1, got " + std::to_string(threads));
+  if (threads < 1 || threads > 1024)
+    throw std::invalid_argument("threads must be in 1..1024, got " + std::to_string(threads));
   chosen_threads = threads;
 }
 
 namespace cpu {
-
-void note_threads_used() {
-  static const int registered =
-      pthread_atfork(nullptr, nullptr, [] { forked_after_use = threads_used.load(); });
-  (void)registered;
-  threads_used.store(true, std::memory_order_relaxed);
-}
 
 ThreadPlan plan_threads(int limit, std::int64_t steps, std::int64_t rows, std::int64_t tile_rows,
                         std::int64_t panels, double multiply_adds_per_row) {

@@ -19,9 +19,6 @@ struct ThreadPlan {
 ThreadPlan plan_threads(int limit, std::int64_t steps, std::int64_t rows, std::int64_t tile_rows,
                         std::int64_t panels, double multiply_adds_per_row);
 
-// Tells the fork handler that this process has started OpenMP threads.
-void note_threads_used();
-
 // The k-th of n nearly equal parts of [0, size) begins here.
 inline std::int64_t part_begin(std::int64_t size, int k, int n) { return size * k / n; }
 

@@ -78,6 +78,8 @@ def as_text(report: dict[str, Any]) -> str:
         ("reads", ", ".join(report["readers"])),
     ]
     for package, version in report["optional_packages"].items():
-        rows.append((package, f"{version or 'not installed'} ({OPTIONAL_PACKAGES[package]})"))
+        rows.append(
+            (package, f"{version or 'not installed'} (optional: {OPTIONAL_PACKAGES[package]})")
+        )
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

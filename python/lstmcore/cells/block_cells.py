@@ -69,16 +69,16 @@ class LSTMBlockCell(LSTMCellBase):
         _check_depth(inputs_shape, axis=1)
         super().build(inputs_shape)
 
-    def _checked(self, inputs: Any, state: Any) -> tuple[Array, Array, Array]:
+    def _checked(self, inputs: Any, state: Any, kernel: Any) -> tuple[Array, Array, Array]:
         array = as_array(inputs, "inputs")
         if not hasattr(state, "__len__") or len(state) != 2:
             raise ValueError(
                 f"Expecting state to be a tuple with length 2. Received {_brief(state)}"
             )
-        x = checked_inputs(array, self._kernel, self.name, InputSpec(ndim=2))
-        if x.shape[1] + self._num_units != self._kernel.shape[0]:
+        x = checked_inputs(array, kernel, self.name, InputSpec(ndim=2))
+        if x.shape[1] + self._num_units != kernel.shape[0]:
             raise InvalidArgumentError(
-                f"w.dim_size(0) != input_size + cell_size: {self._kernel.shape[0]} vs. "
+                f"w.dim_size(0) != input_size + cell_size: {kernel.shape[0]} vs. "
                 f"{x.shape[1] + self._num_units} (inputs have depth {x.shape[1]})"
             )
         c, h = unpacked_state(state, self._split_state, True)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from lstmcore.arrays import Array
 from lstmcore.cells.rnn_cell import RNNCell
+from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable_scope import VariableScope
 
@@ -45,6 +46,15 @@ class CellWrapper(RNNCell):
         self._check_step(inputs)
         output, new_state = self.cell(inputs, state, scope=scope)
         return self._wrapped_output(inputs, output), new_state
+
+    def _check_before_build(self, inputs: Any, state: Any) -> None:
+        if isinstance(self.cell, RNNCell):
+            self.cell._check_before_build(inputs, state)
+
+    def _scoped_build(self, inputs: Any, scope: str | VariableScope | None = None) -> ScopedBuild:
+        """The wrapped cell's: a wrapper has no scope and no variables of its own."""
+        built: ScopedBuild = self.cell._scoped_build(inputs, scope)
+        return built
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """One time step through the ``call`` of the wrapped cell, which must be built."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ def unpacked_state(
     Raises AttributeError for parts that are no arrays, ValueError for another number of parts or
     integers, TypeError for dtypes without a kernel.
     """
+    if isinstance(state, Mapping):
+        raise TypeError(f"state must be (c, h) or one array, received {type(state).__name__}")
     for leaf in flatten(state):
         if not hasattr(leaf, "dtype"):
             raise AttributeError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 
-from lstmcore import _core, activations, dtypes
-from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
+from lstmcore import _core, activations, dtypes, shared_state
+from lstmcore.arrays import Array, as_array, as_kernel_array, as_flag, as_number, as_size
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
 from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
@@ -24,7 +23,7 @@ class LSTMCellBase(LayerRNNCell):
     ``activation`` or ``dtype`` for values that no cell could be built with.
     """
 
-    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_pack_lock", "_weights_version"}
+    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version"}
 
     #: Order in which the peephole variables are created, which is their order in ``weights``.
     _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")
@@ -58,15 +57,14 @@ class LSTMCellBase(LayerRNNCell):
         self._cell_clip = _limit(cell_clip, "cell_clip")
         self._proj_clip = _limit(proj_clip, "proj_clip")
         self._use_peepholes = use_peepholes
-        self._state_is_tuple = state_is_tuple
-        self._activation = activations.get(activation or None)
+        self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
+        self._activation = activations.get(activation)
         self._initializer = initializer
         super().__init__(dtype=dtype, **kwargs)
         self.input_spec = InputSpec(ndim=2)
 
     def _set_runtime_state(self) -> None:
         super()._set_runtime_state()
-        self._pack_lock = threading.Lock()
         self._packed: _core.Lstm | None = None
         self._weights_version = 0
 
@@ -118,7 +116,7 @@ class LSTMCellBase(LayerRNNCell):
         return None if shards is None else fixed_size_partitioner(shards)
 
     def _weights_changed(self) -> None:
-        with self._pack_lock:
+        with shared_state.lock:
             self._weights_version += 1
             self._packed = None
 
@@ -140,20 +138,22 @@ class LSTMCellBase(LayerRNNCell):
     def _native(self) -> _core.Lstm:
         """The packed weights, packed again after any of them was assigned.
 
-        Raises AttributeError before the cell is built.
+        Weights assigned meanwhile by another thread are for the next call: a caller that waited
+        for them might wait for ever. Raises AttributeError before the cell is built.
         """
         packed = self._packed
-        while packed is None:
-            version = self._weights_version
-            candidate = _core.Lstm(
+        if packed is None:
+            with shared_state.lock:
+                version, weights = self._weights_version, self._step_weights()
+            packed = _core.Lstm(
                 num_units=self._num_units,
                 activation=self._activation.fused or "tanh",
-                **self._step_weights()._asdict(),
+                **weights._asdict(),
                 **self._step_settings()._asdict(),
             )
-            with self._pack_lock:
+            with shared_state.lock:
                 if version == self._weights_version:
-                    packed = self._packed = candidate
+                    self._packed = packed
         return packed
 
     # One time step
@@ -178,28 +178,39 @@ class LSTMCellBase(LayerRNNCell):
         if self._state_is_tuple and type(inputs) is np.ndarray and inputs.flags.c_contiguous:
             try:
                 c, h = state
+                if not type(c) is type(h) is np.ndarray:
+                    raise TypeError
                 c, h = native.step(inputs, c, h)
             except (TypeError, ValueError):
                 pass  # found out below: convert, or say what is wrong in TensorFlow's words
             else:
                 return h, LSTMStateTuple(c, h)
-        c, h = native.step(*self._checked(inputs, state))
+        c, h = native.step(*self._checked(inputs, state, self._kernel))
         return h, self._joined(c, h)
 
     def _numpy_call(self, inputs: Any, state: Any) -> Any:
-        weights = self._step_weights()
-        arguments = self._checked(inputs, state)
+        with shared_state.lock:
+            weights = self._step_weights()
+        arguments = self._checked(inputs, state, self._kernel)
         c, h = numpy_step.step(
             weights, self._step_settings(), self._activation.function, *arguments
         )
         return h, self._joined(c, h)
 
-    def _checked(self, inputs: Any, state: Any) -> tuple[Array, Array, Array]:
+    def _check_before_build(self, inputs: Any, state: Any) -> None:
+        x = as_array(inputs, "inputs") if hasattr(inputs, "shape") else None
+        dtype = self._dtype if x is None or self._dtype is not None else x.dtype.newbyteorder("=")
+        if self.built or x is None or x.ndim != 2 or dtype not in dtypes.SUPPORTED:
+            return  # refused, or checked, by what follows
+        shape = (x.shape[1] + self.output_size, 4 * self._num_units)
+        self._checked(x, state, np.broadcast_to(np.zeros((), dtype), shape))
+
+    def _checked(self, inputs: Any, state: Any, kernel: Any) -> tuple[Array, Array, Array]:
         """x [N, I], c [N, H] and h [N, P] as the kernels take them, or TensorFlow's errors."""
         array = as_array(inputs, "inputs")
         state = unpacked_state(state, self._split_state, self._state_is_tuple)
-        x = checked_inputs(array, self._kernel, self.name, InputSpec(ndim=2))
-        return x, *checked_state(state, x.shape, self._kernel, self._num_units, self.output_size)
+        x = checked_inputs(array, kernel, self.name, InputSpec(ndim=2))
+        return x, *checked_state(state, x.shape, kernel, self._num_units, self.output_size)
 
     def _split_state(self, state: Array) -> tuple[Array, Array]:
         """c and h from a concatenated state [N, H + P]."""
@@ -228,6 +239,8 @@ class LSTMCellBase(LayerRNNCell):
         batch = inputs.shape[1 if time_major else 0]
         step_shape = (batch, inputs.shape[2])
         first_step = np.broadcast_to(np.zeros((), inputs.dtype), step_shape)
+        if not self.built:
+            self._check_before_build(first_step, state)
         with self._scoped_build(first_step):
             parts = unpacked_state(state, self._split_state, self._state_is_tuple)
             x = checked_inputs(inputs, self._kernel, self.name, InputSpec(ndim=3))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import nest
-from lstmcore.arrays import Array, as_array
+from lstmcore import nest, shared_state
+from lstmcore.arrays import Array, as_array, as_flag
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.layer import Layer
@@ -55,7 +55,7 @@ class MultiRNNCell(RNNCell):
                 "weights."
             )
         self._cells = list(cells)
-        self._state_is_tuple = state_is_tuple
+        self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
 
     @property
     def state_size(self) -> Any:
@@ -95,18 +95,34 @@ class MultiRNNCell(RNNCell):
             # all variables exist, so that no scope need be entered
             self._note_open()
             return self._step(inputs, state, scoped=False)
-        with self._built_only_if_it_works():
+        if self.built:
             return super().__call__(inputs, state, scope)
+        self._check_before_build(inputs, state)
+        with shared_state.lock:
+            result = super().__call__(inputs, state, scope)
+            if not self.built:  # cells of other classes made their variables in this call
+                super()._build_once(inputs)
+        return result
 
-    @contextlib.contextmanager
-    def _built_only_if_it_works(self) -> Iterator[None]:
-        """A built layer only shares variables; a failed first call leaves some to be created."""
-        built = self.built
-        try:
-            yield
-        except BaseException:
-            self.built = built
-            raise
+    def _check_before_build(self, inputs: Any, state: Any) -> None:
+        if self.built or not self._native_sequence:
+            return
+        for cell, cell_state in self._levels(state, scoped=False):
+            cell._check_before_build(inputs, cell_state)
+            inputs = _zeros_for(inputs, cell.output_size)
+
+    def _build_once(self, inputs: Any) -> None:
+        """Builds the cells first, so that ``built`` says that all variables exist.
+
+        Cells of other classes may make theirs when called; then the first call sets ``built``.
+        """
+        if self.built or not self._native_sequence:
+            return
+        step = inputs
+        for index, cell in enumerate(self._cells):
+            with variable_scope(f"cell_{index}"), cell._scoped_build(step):
+                step = _zeros_for(step, cell.output_size)
+        super()._build_once(inputs)
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """One time step of all cells: (output of the last, new state).
@@ -141,8 +157,9 @@ class MultiRNNCell(RNNCell):
     ) -> tuple[Any, Any]:
         rows, width = inputs.shape[1 if time_major else 0], inputs.shape[2]
         step = np.broadcast_to(np.zeros((), inputs.dtype), (rows, width))
+        self._check_before_build(step, state)
         new_states = []
-        with self._built_only_if_it_works(), self._scoped_build(step):
+        with self._scoped_build(step):
             for cell, cell_state in self._levels(state, scoped=True):
                 inputs, new_state = cell._run_sequence(
                     inputs, cell_state, lengths, time_major=time_major, reverse=reverse
@@ -176,6 +193,12 @@ class MultiRNNCell(RNNCell):
 
     def _layers(self) -> list[Layer]:
         return [cell for cell in self._cells if isinstance(cell, Layer)]
+
+
+def _zeros_for(inputs: Any, width: int) -> Array:
+    """Zeros [N, width] like inputs [N, ...], which take no memory."""
+    array = as_array(inputs, "inputs")
+    return np.broadcast_to(np.zeros((), array.dtype), (*array.shape[:1], width))
 
 
 def _columns(state: Any, start: int, size: int) -> Array:

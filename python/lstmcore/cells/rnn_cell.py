@@ -92,6 +92,13 @@ class RNNCell(Layer):
         )
         return CapturingBuild(self, inputs, outer, verbatim=scope is not None)
 
+    def _check_before_build(self, inputs: Any, state: Any) -> None:
+        """Raises for a state [N, ...] that no variables could make fit inputs [N, I].
+
+        Called before variables are made, so that a refused first call leaves none. Cells that know
+        their sizes override it.
+        """
+
     def _tracking_getter(self, getter: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         variable = getter(*args, **kwargs)
         self._track(variable)
@@ -158,9 +165,12 @@ class LayerRNNCell(RNNCell):
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
         spec = self.input_spec
-        if self.built and spec and type(inputs) is np.ndarray and inputs.ndim == spec.ndim:
+        ready = self._is_ready()
+        if ready and spec and type(inputs) is np.ndarray and inputs.ndim == spec.ndim:
             self._note_open()
             return self.call(inputs, state)
+        if not self.built:
+            self._check_before_build(inputs, state)
         with self._scoped_build(inputs, scope):
             return self.call(inputs, state)
 

@@ -14,8 +14,9 @@ StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 # A text-format protocol buffer of a few lines; one far bigger is not a state file.
 _MAX_STATE_BYTES = 1 << 20
+# Blanks stay within the line: \s would try every run of empty lines from each of its lines.
 _STATE_PATH = re.compile(
-    rb"""^\s*model_checkpoint_path\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""",
+    rb"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""",
     re.MULTILINE,
 )
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)", re.DOTALL)

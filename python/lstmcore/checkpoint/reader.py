@@ -45,6 +45,7 @@ class CheckpointReader:
         self._prefix = checkpoint_prefix(path)
         self._index_file = self._prefix + ".index"
         self._shards: dict[int, NDArray[np.uint8]] = {}
+        self._files: dict[int, mmap.mmap] = {}
         self._num_shards, entries = _read_index(self._index_file)
         self._parts = _claim_parts(entries, self._index_file)
         self._entries = {_decode(key, self._index_file): e for key, e in entries.items()}
@@ -76,7 +77,9 @@ class CheckpointReader:
         Returns:
             An array of the stored shape and type, a NumPy scalar when the shape is (); bfloat16
             comes widened exactly to float32. The array is read-only and, where the data is
-            aligned for its type, a view of the mapped file: no copy is made.
+            aligned for its type, a view of the mapped file: no copy is made. So the data files
+            must not be changed in place while it is in use (replacing or deleting them is safe):
+            touching an array whose file was cut short ends the process.
 
         Raises:
             CheckpointError: no such tensor, a type that is not read, a missing or short data file,
@@ -102,6 +105,7 @@ class CheckpointReader:
         """The stored values of an entry that is whole: a view of its data file where aligned."""
         assert entry.dtype.stored is not None
         shard = self._shard(entry.shard)
+        self._check_not_cut(entry.shard)
         end = entry.offset + entry.size
         where = f"{self._shard_file(entry.shard)}: tensor {name!r}"
         if end > shard.size:
@@ -153,12 +157,23 @@ class CheckpointReader:
             try:
                 with open(path, "rb") as file:
                     # An empty file cannot be mapped, and holds the data of empty tensors only.
-                    empty = os.fstat(file.fileno()).st_size == 0
-                    data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    if os.fstat(file.fileno()).st_size == 0:
+                        return np.empty(0, np.uint8)
+                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except OSError as error:
                 raise CheckpointError(f"{path}: cannot be read: {error}") from error
+            self._files[shard] = data
             self._shards[shard] = np.frombuffer(data, np.uint8)
         return self._shards[shard]
+
+    def _check_not_cut(self, shard: int) -> None:
+        """Reading a mapped page that its file no longer has would end the process."""
+        data = self._files.get(shard)
+        if data is not None and data.size() < len(data):
+            raise CheckpointError(
+                f"{self._shard_file(shard)}: had {len(data)} bytes when it was opened, now has "
+                f"{data.size()}: it was truncated meanwhile"
+            )
 
 
 def load_checkpoint(ckpt_dir_or_file: StrPath) -> CheckpointReader:

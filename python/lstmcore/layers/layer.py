@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import inspect
 import re
-import threading
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lstmcore import dtypes
@@ -51,11 +50,12 @@ class Layer(LayerWeights):
         dtype: float32 or float64; None takes that of the first input.
         weights: initial values, as for ``set_weights``, set when the layer is built.
 
-    Raises TypeError for an unknown keyword, ``('Keyword argument not understood:', name)``.
+    Raises TypeError for an unknown keyword, ``('Keyword argument not understood:', name)``, a
+    ``name`` that is no string, and ``weights`` that are no list.
     """
 
     #: Attributes that a pickled or copied layer starts without, or gets otherwise.
-    _not_pickled = frozenset({"_build_lock", "_graph", "_open_mark", "_scope", "_call_takes_scope"})
+    _not_pickled = frozenset({"_graph", "_open_mark", "_scope", "_call_takes_scope"})
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Layer(LayerWeights):
         super().__init__()
         self._reuse = kwargs.pop("_reuse", None)
         scope = kwargs.pop("_scope", None)
-        self._initial_weights = kwargs.pop("weights", None)
+        self._initial_weights = _listed(kwargs.pop("weights", None))
         for key in kwargs:
             if key not in _IGNORED_KWARGS:
                 raise TypeError("Keyword argument not understood:", key)
@@ -90,13 +90,16 @@ class Layer(LayerWeights):
         if isinstance(name, VariableScope):
             self._base_name = name.name
             self._name = get_default_graph().unique_layer_name(base)
+        elif not isinstance(name, (str, type(None))):
+            raise TypeError(
+                f"name must be a string, received {name!r} of type {type(name).__name__}"
+            )
         else:
             self._base_name = name or base
             self._name = name or get_default_graph().unique_layer_name(base)
 
     def _set_runtime_state(self) -> None:
         """What is not pickled."""
-        self._build_lock = threading.RLock()
         self._graph: weakref.ref[Graph] | None = None
         self._open_mark: tuple[object, int] | None = None
         self._call_takes_scope = "scope" in inspect.signature(self.call).parameters
@@ -173,12 +176,23 @@ class Layer(LayerWeights):
         return ScopedBuild(self, inputs, scope)
 
     def _build_once(self, inputs: Any) -> None:
-        """Builds for ``inputs``; where that fails, the dtype is as unknown as before.
+        """Builds for ``inputs``, and sets the weights that the constructor was given.
 
-        Called with the build lock held, so that threads that share the layer build it once.
+        Where the build fails, the dtype is as unknown as before; weights that do not fit are
+        refused again by every call. Called with the lock of ``shared_state`` held, so that threads
+        that share the layer build it once.
         """
-        if self.built:
-            return
+        if not self.built:
+            self._build_variables(inputs)
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    def _is_ready(self) -> bool:
+        """Whether the layer can compute: ``build`` may have been called, but not by a call."""
+        return self.built and self._initial_weights is None
+
+    def _build_variables(self, inputs: Any) -> None:
         dtype = self._dtype
         if dtype is None:
             self._dtype = _first_dtype(inputs)
@@ -188,9 +202,6 @@ class Layer(LayerWeights):
             self._dtype = dtype
             raise
         self.built = True
-        if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
-            self._initial_weights = None
 
     def _note_open(self) -> None:
         """Counts the layer's scope as opened, for a call that needs no scope itself.
@@ -285,6 +296,15 @@ def _snake_case(name: str) -> str:
     words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
     return f"private{snake}" if snake.startswith("_") else snake
+
+
+def _listed(weights: Any) -> list[Any] | None:
+    """The constructor's ``weights`` as a list, which can be read again."""
+    if weights is None:
+        return None
+    if isinstance(weights, (str, bytes, Mapping)) or not isinstance(weights, Iterable):
+        raise TypeError(f"weights must be a list of arrays, received {type(weights).__name__}")
+    return list(weights)
 
 
 def _first_dtype(inputs: Any) -> dtypes.DType:

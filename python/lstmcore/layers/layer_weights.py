@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore import shared_state
 from lstmcore.arrays import Array
 from lstmcore.variables.variable import PartitionedVariable, Variable
 
@@ -77,21 +78,26 @@ class LayerWeights:
         """Assigns all variables, or none of them when a count or shape is wrong (ValueError)."""
         values, variables = list(weights), self.weights
         if len(values) != len(variables):
+            hint = (
+                "" if self.built else " Not built yet: call the layer, or its build(depth), first."
+            )
             raise ValueError(
                 f'You called `set_weights(weights)` on layer "{self.name}" with a weight list of '
                 f"length {len(values)}, but the layer was expecting {len(variables)} weights. "
-                f"Provided weights: {str(values)[:50]}..."
+                f"Provided weights: {str(values)[:50]}...{hint}"
             )
+        arrays = []
         for variable, value in zip(variables, values, strict=True):
-            shape = np.shape(value)
-            if shape != variable.shape:
+            shape = _shape(value)
+            if shape is not None and shape != variable.shape:
                 raise ValueError(
                     f"Layer {self.name} weight shape {variable.shape} is not compatible with "
                     f"provided weight shape {shape}."
                 )
-            variable.check_assignable(value)
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+            arrays.append(variable.check_assignable(value))
+        with shared_state.lock:
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
 
     def count_params(self) -> int:
         """The number of elements in all weights. Raises ValueError before the layer is built."""
@@ -130,3 +136,11 @@ class LayerWeights:
             stacklevel=2,
         )
         return []
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape; None for ragged lists, which have none."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return None

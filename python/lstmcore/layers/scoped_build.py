@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from lstmcore import shared_state
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ class ScopedBuild:
         self._scope = scope
 
     def __enter__(self) -> VariableScope:
-        if self._layer.built:
+        if self._layer._is_ready():
             return self._enter()
-        with self._layer._build_lock:
+        with shared_state.lock:
             entered = self._enter()
             try:
                 self._layer._build_once(self._inputs)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstmcore import dtypes, nest
-from lstmcore.arrays import Array, as_array
+from lstmcore.arrays import Array, as_array, refuse_masked
 from lstmcore.errors import InvalidArgumentError
 
 
@@ -109,6 +109,7 @@ def checked_lengths(
 
 def as_lengths(sequence_length: Any) -> Array:
     """``sequence_length`` as an array of numbers, of any shape."""
+    refuse_masked(sequence_length, "sequence_length")
     lengths = np.asarray(sequence_length)
     if not lengths.size:
         return lengths.astype(np.int64)  # an empty list would be float

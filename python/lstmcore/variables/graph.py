@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lstmcore import shared_state
 from lstmcore.variables.scope_names import ScopeNames
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ class Graph:
     """Owner of variables and of their names (TF API: ``tf.Graph``)."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
         self.scopes = ThreadScopes()
         self._kept: list[Variable | PartitionedVariable] = []
         self._live: weakref.WeakValueDictionary[str, Variable] = weakref.WeakValueDictionary()
@@ -77,13 +77,13 @@ class Graph:
 
     def unique_layer_name(self, base: str) -> str:
         """``base_1``, ``base_2``, ...: the names of layers that were given none."""
-        with self.lock:
+        with shared_state.lock:
             count = self._layer_names[base] = self._layer_names.get(base, 0) + 1
         return f"{base}_{count}"
 
     def global_variables(self, scope: str | None = None) -> list[Variable]:
         """The variables in creation order; ``scope`` keeps the names that it matches as a regex."""
-        with self.lock:
+        with shared_state.lock:
             variables = sorted(self._live.values(), key=lambda variable: variable.serial)
         if scope is None:
             return variables

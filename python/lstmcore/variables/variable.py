@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lstmcore import shared_state
 from lstmcore.arrays import Array, as_array
 from lstmcore.dtypes import DType
 
@@ -90,13 +91,18 @@ class Variable:
         return array.copy() if copy else array
 
     def check_assignable(self, value: Any) -> Array:
-        """``value`` as an array that ``assign`` would take; changes nothing.
+        """``value`` as the array that ``assign`` would take, in this dtype; changes nothing.
 
-        Raises ValueError for another shape, and for values that are no numbers or would lose their
-        fraction; TypeError for what is no array. Other dtypes are converted to the variable's.
+        Raises ValueError for another shape, and for values that are no numbers, would lose their
+        fraction or are too large for the dtype; TypeError for what is no array.
         """
         if isinstance(value, (list, tuple, int, float)):
-            array = np.asarray(value, dtype=self.dtype)
+            try:
+                array = np.asarray(value)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise ValueError(
+                    f"Cannot assign value to variable '{self.name}': {error}"
+                ) from None
         else:
             array = as_array(value, f"value for {self.name}")
         if array.shape != self.shape:
@@ -109,7 +115,26 @@ class Variable:
                 f"Cannot assign value to variable '{self.name}': it has dtype {self.dtype.name}, "
                 f"the assigned value has dtype {array.dtype.name}"
             )
-        return array
+        return self._converted(array)
+
+    def _converted(self, array: Array) -> Array:
+        """``array`` in the variable's dtype. Raises ValueError for numbers that have no place."""
+        if array.dtype == self.dtype:
+            return array
+        with np.errstate(over="ignore"):
+            converted = array.astype(self.dtype)
+        if self.dtype.kind in "iu":
+            lost = converted != array
+        elif self.dtype.kind in "fc":
+            lost = np.isinf(converted) & np.isfinite(array)
+        else:
+            return converted
+        if lost.any():
+            raise ValueError(
+                f"Cannot assign value to variable '{self.name}': {array[lost].flat[0]} is too "
+                f"large for its dtype {self.dtype.name}"
+            )
+        return converted
 
     def assign(self, value: Any) -> Variable:
         """Replaces the value; cells that use this variable repack their weights at the next call.
@@ -117,14 +142,17 @@ class Variable:
         Takes anything ``check_assignable`` takes, copies it, and returns the variable.
         """
         array = self.check_assignable(value)
-        self._value = _frozen_copy(array, self.dtype)
-        for watcher in tuple(self._watchers):
-            watcher._weights_changed()
+        frozen = _frozen_copy(array, self.dtype)
+        with shared_state.lock:
+            self._value = frozen
+            for watcher in tuple(self._watchers):
+                watcher._weights_changed()
         return self
 
     def watch(self, watcher: WeightsWatcher) -> None:
         """Tells ``watcher`` (held weakly) of every later ``assign``."""
-        self._watchers.add(watcher)
+        with shared_state.lock:
+            self._watchers.add(watcher)
 
     def __repr__(self) -> str:
         return f"<Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
@@ -188,8 +216,9 @@ class PartitionedVariable:
         pieces = np.split(array, ends, axis=self.axis)
         for part, piece in zip(self.parts, pieces, strict=True):
             part.check_assignable(piece)
-        for part, piece in zip(self.parts, pieces, strict=True):
-            part.assign(piece)
+        with shared_state.lock:
+            for part, piece in zip(self.parts, pieces, strict=True):
+                part.assign(piece)
         return self
 
     def __iter__(self) -> Iterator[Variable]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmcore import dtypes
+from lstmcore import dtypes, shared_state
 from lstmcore.arrays import Array
 from lstmcore.variables import initializers
 from lstmcore.variables.graph import Graph
@@ -58,7 +58,7 @@ def find_or_create(graph: Graph, request: Request) -> Variable | PartitionedVari
     not exist and may not be created, or has another shape, dtype or partitioning.
     """
     name = request.name
-    with graph.lock:
+    with shared_state.lock:
         if request.partitioner is not None and request.shape != ():
             if not callable(request.partitioner):
                 raise ValueError(

@@ -20,4 +20,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     """``python <arguments>`` that imports what this process imports."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | environment
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=240
+    )

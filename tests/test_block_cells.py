@@ -15,17 +15,10 @@ from lstmcore.cells.lstm_cells import LSTMCell
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.rnn.dynamic import dynamic_rnn
-from lstmcore.variables.graph import Graph
 from lstmcore.variables.variable_scope import AUTO_REUSE, variable_scope
 
 F32 = np.float32
 N, T, WIDTH, H = 3, 6, 4, 7
-
-
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
 
 
 def draw(*shape, seed=0, scale=1.0):

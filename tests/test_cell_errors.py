@@ -7,13 +7,6 @@ import pytest
 
 from lstmcore.cells.lstm_cells import LSTMCell
 from lstmcore.errors import InvalidArgumentError
-from lstmcore.variables.graph import Graph
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default():
-        yield
 
 
 def arguments_with(**changes):

@@ -15,13 +15,6 @@ from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.variables.graph import Graph
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default():
-        yield
-
-
 OPTIONS = {
     "plain": {},
     "no_forget_bias": {"forget_bias": -0.75},

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
-from lstmcore.variables.graph import Graph
 from lstmcore.variables.initializers import Constant, RandomUniform
 from lstmcore.variables.variable_scope import AUTO_REUSE
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default():
-        yield
 
 
 def test_all_arguments_may_be_positional_in_tensorflows_order():

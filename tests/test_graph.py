@@ -21,12 +21,6 @@ from lstmcore.variables.graph import (
 from lstmcore.variables.variable_scope import get_variable_scope, variable_scope
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default() as graph:
-        yield graph
-
-
 def run(cell, depth=3, scope=None):
     """Calls the cell once and returns the scope of its variables."""
     inputs = np.full((2, depth), 0.5, np.float32)

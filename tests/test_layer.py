@@ -13,13 +13,6 @@ import pytest
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.layers.layer import Layer
-from lstmcore.variables.graph import Graph
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default():
-        yield
 
 
 def built(cell, depth=3, dtype=np.float32):

@@ -15,51 +15,11 @@ from lstmcore import _core
 from lstmcore.cells.dropout_wrapper import DropoutWrapper
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
 from lstmcore.cells.multi_rnn_cell import MultiRNNCell
-from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.cells.wrappers import ResidualWrapper
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.rnn.dynamic import dynamic_rnn
-from lstmcore.variables.graph import Graph, global_variables
-
-F32 = np.float32
-N, T, WIDTH = 3, 5, 4
-LIMIT = tolerances.AGAINST_REFERENCE["float32"]["sequence"]
-NOT_A_CELL = (
-    "The argument {!r} (5) is not an RNNCell: 'output_size' property is missing, 'state_size' "
-    "property is missing, either 'zero_state' or 'get_initial_state' method is required, "
-    "is not callable."
-)
-
-
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(F32)
-
-
-def states(*widths):
-    return tuple(
-        LSTMStateTuple(draw(N, w, seed=k), draw(N, w, seed=k + 9)) for k, w in enumerate(widths)
-    )
-
-
-def exact(cell, **options):
-    kernel, bias = (weight.numpy() for weight in cell.weights)
-    return reference.Cell(kernel=kernel, bias=bias, **options)
-
-
-class Doubler(RNNCell):
-    """A cell of a user's own: no native sequence."""
-
-    state_size = 4
-    output_size = 4
-
-    def call(self, inputs, state):
-        return 2 * inputs + state, state + 1
+from lstmcore.variables.graph import global_variables
+from wrapper_cases import F32, LIMIT, NOT_A_CELL, WIDTH, Doubler, N, T, draw, exact, states
 
 
 def test_multi_step_and_names():

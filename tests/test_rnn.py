@@ -24,12 +24,6 @@ from lstmcore.variables.variable_scope import variable_scope
 from rnn_cases import F32, LIMITS, MyLSTM, X, draw, exact
 
 
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     rows=st.integers(0, 5),

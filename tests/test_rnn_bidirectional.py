@@ -18,12 +18,6 @@ from lstmcore.variables.graph import Graph, global_variables
 from rnn_cases import F32, LIMITS, NOT_A_CELL, MyLSTM, X, draw, exact_both
 
 
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
-
-
 @settings(deadline=None, max_examples=30)
 @given(
     rows=st.integers(0, 4),

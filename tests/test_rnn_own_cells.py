@@ -13,15 +13,9 @@ from lstmcore.rnn.dynamic import (
     dynamic_rnn,
 )
 from lstmcore.tf import TensorShape
-from lstmcore.variables.graph import Graph, global_variables
+from lstmcore.variables.graph import global_variables
 from lstmcore.variables.variable_scope import get_variable
 from rnn_cases import F32, LIMITS, Accumulator, MyLSTM, X, draw, exact
-
-
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
 
 
 @pytest.mark.parametrize("make", [lambda: LSTMCell(4), lambda: MyLSTM(4), lambda: Accumulator(3)])

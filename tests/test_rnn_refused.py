@@ -10,15 +10,7 @@ from lstmcore.errors import InvalidArgumentError
 from lstmcore.rnn.dynamic import (
     dynamic_rnn,
 )
-from lstmcore.variables.graph import Graph
 from rnn_cases import F32, NOT_A_CELL, Accumulator, X, draw
-
-
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
-
 
 DYNAMIC_ERRORS = [
     ({"cell": 5}, TypeError, NOT_A_CELL.format("cell")),

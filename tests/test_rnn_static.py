@@ -13,14 +13,7 @@ from lstmcore.rnn.dynamic import (
     dynamic_rnn,
 )
 from lstmcore.rnn.static import static_bidirectional_rnn, static_rnn
-from lstmcore.variables.graph import Graph
 from rnn_cases import F32, NOT_A_CELL, MyLSTM, X, draw
-
-
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
 
 
 @pytest.mark.parametrize("make", [LSTMCell, MyLSTM])

@@ -8,7 +8,6 @@ import pytest
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.variables.graph import (
-    Graph,
     global_variables,
 )
 from lstmcore.variables.variable_scope import (
@@ -18,12 +17,6 @@ from lstmcore.variables.variable_scope import (
     variable_scope,
 )
 from lstmcore.variables.variable_store import fixed_size_partitioner
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default() as graph:
-        yield graph
 
 
 def run(cell, depth=3, scope=None):

@@ -9,50 +9,9 @@ import reference
 import tolerances
 from lstmcore.cells.dropout_wrapper import DropoutWrapper
 from lstmcore.cells.lstm_cells import LSTMCell
-from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.cells.wrappers import DeviceWrapper, ResidualWrapper
 from lstmcore.rnn.dynamic import dynamic_rnn
-from lstmcore.variables.graph import Graph
-
-F32 = np.float32
-N, T, WIDTH = 3, 5, 4
-LIMIT = tolerances.AGAINST_REFERENCE["float32"]["sequence"]
-NOT_A_CELL = (
-    "The argument {!r} (5) is not an RNNCell: 'output_size' property is missing, 'state_size' "
-    "property is missing, either 'zero_state' or 'get_initial_state' method is required, "
-    "is not callable."
-)
-
-
-@pytest.fixture(autouse=True)
-def _own_graph():
-    with Graph().as_default():
-        yield
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(F32)
-
-
-def states(*widths):
-    return tuple(
-        LSTMStateTuple(draw(N, w, seed=k), draw(N, w, seed=k + 9)) for k, w in enumerate(widths)
-    )
-
-
-def exact(cell, **options):
-    kernel, bias = (weight.numpy() for weight in cell.weights)
-    return reference.Cell(kernel=kernel, bias=bias, **options)
-
-
-class Doubler(RNNCell):
-    """A cell of a user's own: no native sequence."""
-
-    state_size = 4
-    output_size = 4
-
-    def call(self, inputs, state):
-        return 2 * inputs + state, state + 1
+from wrapper_cases import F32, LIMIT, NOT_A_CELL, WIDTH, Doubler, N, T, draw, exact, states
 
 
 def test_residual_adds_the_inputs():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _core, activations, dtypes, shared_state
-from lstmcore.arrays import Array, as_array, as_kernel_array, as_flag, as_number, as_size
+from lstmcore.arrays import Array, as_array, as_flag, as_kernel_array, as_number, as_size
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
 from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple

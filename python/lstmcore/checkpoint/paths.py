@@ -16,7 +16,8 @@ StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _MAX_STATE_BYTES = 1 << 20
 # Blanks stay within the line: \s would try every run of empty lines from each of its lines.
 _STATE_PATH = re.compile(
-    rb"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""",
+    rb"^[ \t]*model_checkpoint_path[ \t]*:[ \t]*"
+    rb"""(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""",
     re.MULTILINE,
 )
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)", re.DOTALL)

@@ -141,6 +141,6 @@ class LayerWeights:
 def _shape(value: Any) -> tuple[int, ...] | None:
     """The shape; None for ragged lists, which have none."""
     try:
-        return np.shape(value)
+        return tuple(np.shape(value))
     except ValueError:
         return None

@@ -10,7 +10,7 @@ import pytest
 
 import checkpoint_writer as writer
 from lstmcore.checkpoint import latest_checkpoint, load_checkpoint
-from lstmcore.errors import CheckpointError
+from lstmcore.errors import CheckpointError, DataLossError, NotFoundError
 
 
 @pytest.fixture
@@ -95,3 +95,15 @@ def test_saved_model_directory_names_its_variables(tmp_path):
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(tmp_path)
     assert prefix in str(error.value)
+
+
+def test_errors_are_of_tensorflows_types(folder):
+    with pytest.raises(NotFoundError, match="other"):
+        load_checkpoint(folder / "other")
+    with pytest.raises(NotFoundError, match="Key nothing not found"):
+        load_checkpoint(folder / "model.ckpt-7").get_tensor("nothing")
+    (folder / "text.index").write_text("no checkpoint " * 9)
+    with pytest.raises(DataLossError, match=r"text\.index"):
+        load_checkpoint(folder / "text")
+    assert issubclass(NotFoundError, CheckpointError)
+    assert issubclass(DataLossError, CheckpointError)

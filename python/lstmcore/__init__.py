@@ -14,7 +14,12 @@ from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
 from lstmcore.cells.multi_rnn_cell import MultiRNNCell
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.cells.wrappers import DeviceWrapper, ResidualWrapper
-from lstmcore.errors import CheckpointError, InvalidArgumentError
+from lstmcore.errors import (
+    CheckpointError,
+    DataLossError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from lstmcore.rnn.dynamic import (
     bidirectional_dynamic_rnn,
     dynamic_rnn,
@@ -53,6 +58,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointReader",
     "CudnnCompatibleLSTMCell",
+    "DataLossError",
     "DeviceWrapper",
     "DropoutWrapper",
     "Graph",
@@ -62,6 +68,7 @@ __all__ = [
     "LSTMCell",
     "LSTMStateTuple",
     "MultiRNNCell",
+    "NotFoundError",
     "RNNCell",
     "ResidualWrapper",
     "Variable",

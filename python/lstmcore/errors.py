@@ -7,3 +7,11 @@ class InvalidArgumentError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read or restored; the message names the file or tensor."""
+
+
+class NotFoundError(CheckpointError):
+    """TensorFlow's ``tf.errors.NotFoundError``: no such checkpoint, or no such tensor in it."""
+
+
+class DataLossError(CheckpointError):
+    """TensorFlow's ``tf.errors.DataLossError``: a file is corrupt, truncated, or no checkpoint."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lstmcore.checkpoint.tensor_types import DTYPES, DType
 from lstmcore.checkpoint.wire import Message, parse_message, signed64
-from lstmcore.errors import CheckpointError
+from lstmcore.errors import CheckpointError, DataLossError
 
 HEADER_KEY = b""
 _FORMAT_VERSION = 1
@@ -59,7 +59,7 @@ def parse_header(data: bytes, what: str) -> int:
             )
     num_shards = header.number(1)
     if not 1 <= num_shards < 1 << 31:
-        raise CheckpointError(f"{what}: expected at least 1 data shard, got {num_shards}")
+        raise DataLossError(f"{what}: expected at least 1 data shard, got {num_shards}")
     return num_shards
 
 
@@ -68,19 +68,19 @@ def parse_entry(data: bytes, num_shards: int, what: str) -> Entry:
     entry = parse_message(data, what, varints=(1, 3, 4, 5), fixed32=(6,), blobs=(2, 7))
     code = entry.number(1)
     if code not in DTYPES:
-        raise CheckpointError(f"{what}: dtype code {code} is not known")
+        raise DataLossError(f"{what}: dtype code {code} is not known")
     dtype = DTYPES[code]
     shape = _parse_shape(entry, what)
     shard, offset, size = entry.number(3), entry.number(4), entry.number(5)
     if not 0 <= shard < num_shards:
-        raise CheckpointError(f"{what}: shard {shard}, but the checkpoint has {num_shards} shards")
+        raise DataLossError(f"{what}: shard {shard}, but the checkpoint has {num_shards} shards")
     if offset < 0 or size < 0:
-        raise CheckpointError(f"{what}: {size} bytes at byte {offset} cannot be")
+        raise DataLossError(f"{what}: {size} bytes at byte {offset} cannot be")
     slices = tuple(_parse_slice(blob, shape, what) for blob in entry.blobs.get(7, []))
     if dtype.stored is not None and not slices:
         expected = math.prod(shape) * dtype.stored.itemsize
         if size != expected:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{what}: shape {shape} of {dtype.name} takes {expected} bytes, stored are {size}"
             )
     return Entry(dtype, shape, shard, offset, size, entry.numbers.get(6, 0), slices)
@@ -91,13 +91,13 @@ def _parse_shape(entry: Message, what: str) -> tuple[int, ...]:
     for blob in entry.blobs.get(2, []):
         shape = parse_message(blob, what, varints=(3,), blobs=(2,))
         if shape.number(3):
-            raise CheckpointError(f"{what}: expected a shape, got one of unknown rank")
+            raise DataLossError(f"{what}: expected a shape, got one of unknown rank")
         dims += [parse_message(d, what, varints=(1,)).number(1) for d in shape.blobs.get(2, [])]
         if len(dims) > _MAX_RANK:
-            raise CheckpointError(f"{what}: rank {len(dims)} is above the {_MAX_RANK} of NumPy")
+            raise DataLossError(f"{what}: rank {len(dims)} is above the {_MAX_RANK} of NumPy")
     # Zero dimensions count as one: NumPy refuses (0, 2**62) although it holds nothing.
     if min(dims, default=0) < 0 or math.prod(max(d, 1) for d in dims) > _MAX_BYTES // 16:
-        raise CheckpointError(f"{what}: shape {tuple(dims)} cannot be")
+        raise DataLossError(f"{what}: shape {tuple(dims)} cannot be")
     return tuple(dims)
 
 
@@ -108,13 +108,13 @@ def _parse_slice(data: bytes, shape: tuple[int, ...], what: str) -> Slice:
         length = signed64(extent.numbers[2]) if 2 in extent.numbers else _FULL
         extents.append((extent.number(1), length))
     if len(extents) != len(shape):
-        raise CheckpointError(
+        raise DataLossError(
             f"{what}: a slice of {len(extents)} dimensions in a variable of shape {shape}"
         )
     for (start, length), dim in zip(extents, shape, strict=True):
         whole = length == _FULL and start == 0
         if not whole and (start < 0 or length < 0 or start + length > dim):
-            raise CheckpointError(
+            raise DataLossError(
                 f"{what}: slice from {start} of length {length} in a dimension of {dim}"
             )
     return tuple(extents)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from lstmcore.checkpoint.table import MAGIC
-from lstmcore.errors import CheckpointError
+from lstmcore.errors import CheckpointError, NotFoundError
 
 StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -71,7 +71,7 @@ def checkpoint_prefix(path: StrPath) -> str:
         return name
     if name.endswith(".index") and is_file(name):
         return name[: -len(".index")]
-    raise CheckpointError(_not_a_checkpoint(name))
+    raise NotFoundError(_not_a_checkpoint(name))
 
 
 def _state_path(directory: str, filename: str) -> str | None:

@@ -24,7 +24,7 @@ from lstmcore.checkpoint.crc import masked_crc32c
 from lstmcore.checkpoint.paths import StrPath, checkpoint_prefix, is_file
 from lstmcore.checkpoint.table import read_table
 from lstmcore.checkpoint.tensor_types import READABLE_NAMES, DType, widen_bfloat16
-from lstmcore.errors import CheckpointError
+from lstmcore.errors import CheckpointError, DataLossError, NotFoundError
 
 # The index of a model with 100 000 variables has about 10 MB.
 _MAX_INDEX_BYTES = 64 << 20
@@ -89,7 +89,7 @@ class CheckpointReader:
         if entry is None:
             near = difflib.get_close_matches(str(name), self._entries, n=3)
             hint = f"; near names: {', '.join(near)}" if near else ""
-            raise CheckpointError(f"Key {name} not found in checkpoint {self._prefix}{hint}")
+            raise NotFoundError(f"Key {name} not found in checkpoint {self._prefix}{hint}")
         if entry.dtype.stored is None:
             raise CheckpointError(
                 f"{self._prefix}: tensor {name!r} is of type {entry.dtype.name}, which is not "
@@ -109,14 +109,14 @@ class CheckpointReader:
         end = entry.offset + entry.size
         where = f"{self._shard_file(entry.shard)}: tensor {name!r}"
         if end > shard.size:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{where}: expected {entry.size} bytes at byte {entry.offset}, but the file has "
                 f"{shard.size} bytes: it is truncated"
             )
         data = shard[entry.offset : end]
         computed = masked_crc32c(data)
         if computed != entry.crc:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{where}: checksum mismatch, stored {entry.crc:#010x}, computed {computed:#010x}: "
                 "the file is corrupt"
             )
@@ -130,7 +130,7 @@ class CheckpointReader:
         total, given = math.prod(entry.shape), sum(math.prod(part.shape) for part in parts)
         problem = f"{self._index_file}: partitioned variable {name!r} of shape {entry.shape}"
         if given != total:
-            raise CheckpointError(f"{problem} has {total} elements, its slices hold {given}")
+            raise DataLossError(f"{problem} has {total} elements, its slices hold {given}")
         # Mapped and checked first: what follows allocates no more than the data files really hold.
         arrays = [self._mapped(name, part) for part in parts]
         values = np.empty(entry.shape, entry.dtype.stored.newbyteorder("="))
@@ -140,7 +140,7 @@ class CheckpointReader:
             values[at] = array
             filled[at] = True
         if not filled.all():
-            raise CheckpointError(f"{problem}: its slices overlap and leave gaps")
+            raise DataLossError(f"{problem}: its slices overlap and leave gaps")
         return values
 
     def _shard_file(self, shard: int) -> str:
@@ -151,7 +151,7 @@ class CheckpointReader:
         if shard not in self._shards:
             path = self._shard_file(shard)
             if not is_file(path):
-                raise CheckpointError(
+                raise DataLossError(
                     f"{path}: expected data shard {shard} of {self._num_shards}, no such file"
                 )
             try:
@@ -170,7 +170,7 @@ class CheckpointReader:
         """Reading a mapped page that its file no longer has would end the process."""
         data = self._files.get(shard)
         if data is not None and data.size() < len(data):
-            raise CheckpointError(
+            raise DataLossError(
                 f"{self._shard_file(shard)}: had {len(data)} bytes when it was opened, now has "
                 f"{data.size()}: it was truncated meanwhile"
             )
@@ -201,7 +201,7 @@ def _read_index(file: str) -> tuple[int, dict[bytes, Entry]]:
     table = read_table(data, file)
     key, value = next(table, (None, b""))
     if key != HEADER_KEY:
-        raise CheckpointError(
+        raise DataLossError(
             f"{file}: expected the header of a V2 checkpoint as first entry, got "
             f"{'nothing' if key is None else repr(key[:80])}"
         )
@@ -221,9 +221,9 @@ def _claim_parts(entries: dict[bytes, Entry], file: str) -> dict[bytes, Entry]:
             expected = tuple(r.stop - r.start for r in slice_ranges(part, whole.shape))
             what = f"{file}: slice {part} of partitioned variable {name[:200]!r}"
             if found is None:
-                raise CheckpointError(f"{what}: has no entry of its own, or is named twice")
+                raise DataLossError(f"{what}: has no entry of its own, or is named twice")
             if found.slices or found.shape != expected or found.dtype != whole.dtype:
-                raise CheckpointError(
+                raise DataLossError(
                     f"{what}: expected {expected} of {whole.dtype.name}, got "
                     f"{found.shape} of {found.dtype.name}"
                 )
@@ -234,11 +234,11 @@ def _claim_parts(entries: dict[bytes, Entry], file: str) -> dict[bytes, Entry]:
 def _decode(key: bytes, file: str) -> str:
     """A tensor's name. NUL opens the key of a slice; one left over belongs to no variable."""
     if b"\0" in key:
-        raise CheckpointError(f"{file}: entry {key[:200]!r} is a slice of no variable")
+        raise DataLossError(f"{file}: entry {key[:200]!r} is a slice of no variable")
     try:
         return key.decode()
     except UnicodeDecodeError:
-        raise CheckpointError(f"{file}: tensor name {key[:200]!r} is not UTF-8") from None
+        raise DataLossError(f"{file}: tensor name {key[:200]!r} is not UTF-8") from None
 
 
 def _check_no_overlap(entries: list[Entry], file: str) -> None:
@@ -246,7 +246,7 @@ def _check_no_overlap(entries: list[Entry], file: str) -> None:
     ranges = sorted((e.shard, e.offset, e.size) for e in entries if e.size and not e.slices)
     for (shard, offset, size), (next_shard, next_offset, _) in itertools.pairwise(ranges):
         if shard == next_shard and offset + size > next_offset:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{file}: two tensors share the bytes from {next_offset} of data shard {shard}"
             )
 

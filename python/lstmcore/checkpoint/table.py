@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from lstmcore.checkpoint.crc import masked_crc32c
 from lstmcore.checkpoint.wire import read_varint
-from lstmcore.errors import CheckpointError
+from lstmcore.errors import CheckpointError, DataLossError
 
 FOOTER_SIZE = 48
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
@@ -36,12 +36,12 @@ def read_table(data: bytes, file: str) -> Iterator[tuple[bytes, bytes]]:
     ``file``, for anything that is not exactly the format.
     """
     if len(data) < FOOTER_SIZE:
-        raise CheckpointError(
+        raise DataLossError(
             f"{file}: expected a table with a footer of {FOOTER_SIZE} bytes, got {len(data)} bytes"
         )
     footer_at = len(data) - FOOTER_SIZE
     if data[-len(MAGIC) :] != MAGIC:
-        raise CheckpointError(
+        raise DataLossError(
             f"{file}: expected the table magic {MAGIC.hex()} at the end, got "
             f"{data[-len(MAGIC) :].hex()}: the file is truncated or no checkpoint index"
         )
@@ -59,11 +59,11 @@ def read_table(data: bytes, file: str) -> Iterator[tuple[bytes, bytes]]:
         what = f"{file}: data block at byte {handle[0]}"
         # Ascending blocks: without this, thousands of handles could name one big block.
         if handle[0] < previous_end:
-            raise CheckpointError(f"{what}: overlaps the block that ends at byte {previous_end}")
+            raise DataLossError(f"{what}: overlaps the block that ends at byte {previous_end}")
         previous_end = handle[0] + handle[1] + _TRAILER_SIZE
         for key, content in _entries(_read_block(data, handle, what), budget, what):
             if last_key is not None and key <= last_key:
-                raise CheckpointError(f"{what}: key {key[:80]!r} is not above {last_key[:80]!r}")
+                raise DataLossError(f"{what}: key {key[:80]!r} is not above {last_key[:80]!r}")
             budget -= len(key)
             last_key = key
             yield key, content
@@ -81,7 +81,7 @@ def _read_block(data: bytes, handle: tuple[int, int], what: str) -> bytes:
     offset, size = handle
     limit = len(data) - FOOTER_SIZE
     if offset + size + _TRAILER_SIZE > limit:
-        raise CheckpointError(
+        raise DataLossError(
             f"{what}: expected {size} bytes and a trailer of {_TRAILER_SIZE} at byte {offset}, "
             f"but the blocks end at byte {limit}"
         )
@@ -89,7 +89,7 @@ def _read_block(data: bytes, handle: tuple[int, int], what: str) -> bytes:
     stored = int.from_bytes(data[end + 1 : end + _TRAILER_SIZE], "little")
     computed = masked_crc32c(data[offset : end + 1])
     if stored != computed:
-        raise CheckpointError(
+        raise DataLossError(
             f"{what}: checksum mismatch, stored {stored:#010x}, computed {computed:#010x}: "
             "the file is corrupt"
         )
@@ -100,7 +100,7 @@ def _read_block(data: bytes, handle: tuple[int, int], what: str) -> bytes:
             "uncompressed. Load and save the checkpoint again with tf.compat.v1.train.Saver"
         )
     if compression != 0:
-        raise CheckpointError(f"{what}: unknown compression type {compression}, expected 0 (none)")
+        raise DataLossError(f"{what}: unknown compression type {compression}, expected 0 (none)")
     return data[offset:end]
 
 
@@ -112,7 +112,7 @@ def _entries(block: bytes, budget: int, what: str) -> Iterator[tuple[bytes, byte
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
     if end < 0:
-        raise CheckpointError(
+        raise DataLossError(
             f"{what}: {restarts} restart positions do not fit in a block of {len(block)} bytes"
         )
     key = b""
@@ -122,13 +122,13 @@ def _entries(block: bytes, budget: int, what: str) -> Iterator[tuple[bytes, byte
         unshared, at = read_varint(block, at, end, what)
         size, at = read_varint(block, at, end, what)
         if shared > len(key) or unshared + size > end - at:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{what}: entry before byte {at} wants {shared} shared, {unshared} own and {size} "
                 f"value bytes; there are {len(key)} to share and {end - at} left"
             )
         budget -= shared + unshared
         if budget < 0:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{what}: keys unpack to more than {_MAX_EXPANSION} times the size of the file"
             )
         key = key[:shared] + block[at : at + unshared]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from lstmcore.errors import CheckpointError
+from lstmcore.errors import DataLossError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_FIELD = (1 << 29) - 1
@@ -23,7 +23,7 @@ def read_varint(data: bytes, at: int, end: int, what: str) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:
-            raise CheckpointError(f"{what}: expected a varint at byte {at}, the data ends at {end}")
+            raise DataLossError(f"{what}: expected a varint at byte {at}, the data ends at {end}")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
@@ -31,7 +31,7 @@ def read_varint(data: bytes, at: int, end: int, what: str) -> tuple[int, int]:
             if value >> 64:
                 break
             return value, at
-    raise CheckpointError(f"{what}: the varint before byte {at} does not fit in 64 bits")
+    raise DataLossError(f"{what}: the varint before byte {at} does not fit in 64 bits")
 
 
 def signed64(value: int) -> int:
@@ -73,9 +73,9 @@ def parse_message(
         key, at = read_varint(data, at, end, what)
         tag, wire_type = key >> 3, key & 7
         if not 1 <= tag <= _MAX_FIELD:
-            raise CheckpointError(f"{what}: field number {tag} before byte {at} does not exist")
+            raise DataLossError(f"{what}: field number {tag} before byte {at} does not exist")
         if expected.get(tag, wire_type) != wire_type:
-            raise CheckpointError(
+            raise DataLossError(
                 f"{what}: field {tag} has wire type {wire_type}, expected {expected[tag]}"
             )
         if wire_type == _VARINT:
@@ -101,9 +101,9 @@ def _read_bytes(data: bytes, at: int, wire_type: int, what: str) -> tuple[bytes,
     elif wire_type in (_FIXED64, _FIXED32):
         size = 8 if wire_type == _FIXED64 else 4
     else:
-        raise CheckpointError(f"{what}: unknown wire type {wire_type} before byte {at}")
+        raise DataLossError(f"{what}: unknown wire type {wire_type} before byte {at}")
     if size > end - at:
-        raise CheckpointError(
+        raise DataLossError(
             f"{what}: a field of {size} bytes at byte {at}, but only {end - at} bytes are left"
         )
     return data[at : at + size], at + size

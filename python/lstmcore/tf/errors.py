@@ -1,5 +1,5 @@
-"""``tf.errors``: what the operations raise. It is a ValueError as well."""
+"""``tf.errors``: what operations and checkpoint readers raise. Each is a ValueError as well."""
 
-from lstmcore.errors import InvalidArgumentError
+from lstmcore.errors import DataLossError, InvalidArgumentError, NotFoundError
 
-__all__ = ["InvalidArgumentError"]
+__all__ = ["DataLossError", "InvalidArgumentError", "NotFoundError"]

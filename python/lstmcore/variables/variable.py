@@ -12,6 +12,7 @@ import numpy as np
 from lstmcore import shared_state
 from lstmcore.arrays import Array, as_array
 from lstmcore.dtypes import DType
+from lstmcore.variables.operators import ValueOperators
 
 _serials = itertools.count()
 
@@ -36,7 +37,7 @@ class VariableOp(NamedTuple):
     name: str
 
 
-class Variable:
+class Variable(ValueOperators):
     """A named array of fixed shape and dtype; ``assign`` replaces its value.
 
     ``name`` ends in ``:0`` as in TensorFlow, ``op.name`` does not. Reading gives read-only arrays,
@@ -149,6 +150,20 @@ class Variable:
                 watcher._weights_changed()
         return self
 
+    def load(self, value: Any, session: Any = None) -> None:
+        """``assign``; ``session`` has no meaning here."""
+        self.assign(value)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._value[index]
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __bool__(self) -> bool:
+        # len() would make a variable with no rows false, and any other true
+        return bool(self._value)
+
     def watch(self, watcher: WeightsWatcher) -> None:
         """Tells ``watcher`` (held weakly) of every later ``assign``."""
         with shared_state.lock:
@@ -169,7 +184,7 @@ class Variable:
         Variable.__init__(self, state["value"], **{k: v for k, v in state.items() if k != "value"})
 
 
-class PartitionedVariable:
+class PartitionedVariable(ValueOperators):
     """One variable stored as several along its first sliced axis (``kernel/part_0``, ...)."""
 
     def __init__(self, name: str, parts: Sequence[Variable], partitions: Sequence[int]) -> None:
@@ -220,6 +235,10 @@ class PartitionedVariable:
             for part, piece in zip(self.parts, pieces, strict=True):
                 part.assign(piece)
         return self
+
+    def load(self, value: Any, session: Any = None) -> None:
+        """``assign``; ``session`` has no meaning here."""
+        self.assign(value)
 
     def __iter__(self) -> Iterator[Variable]:
         return iter(self.parts)

@@ -120,8 +120,9 @@ class Lstm {
   // be h.
   void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
 
-  // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes, lengths
-  // outside 0..T, or gate outputs with a projection; std::bad_alloc where its scratch memory cannot be had.
+  // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes,
+  // lengths outside 0..T, or gate outputs with a projection; std::bad_alloc where its scratch memory cannot
+  // be had.
   void forward(const ForwardArgs<T>& args) const;
 
  private:

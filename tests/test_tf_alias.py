@@ -174,7 +174,7 @@ def test_signatures_are_tensorflows():
         ),
         (lambda: tf.compat.v1.Session(), "tf.Session does not exist in lstmcore"),
         (lambda: tf.InteractiveSession(), "tf.InteractiveSession does not exist in lstmcore"),
-        (lambda: tf.train.Saver(), "lstmcore.restore(checkpoint, cells, scope)"),
+        (lambda: tf.ConfigProto(allow_soft_placement=True), "tf.ConfigProto does not exist"),
         (lambda: tf.global_variables_initializer(), "remove the call"),
         (lambda: tf.gradients(1, 2), "computes no gradients"),
     ],
@@ -186,82 +186,39 @@ def test_what_needs_a_session_says_what_to_do(call, text):
     assert "computes at once on NumPy arrays" in str(raised.value)
 
 
-def test_unknown_names():
-    for namespace in (tf, tf.compat.v1):
-        with pytest.raises(AttributeError, match=r"lstmcore.tf has no 'einsum'.*Use NumPy"):
-            _ = namespace.einsum
-        assert not hasattr(namespace, "__wrapped__")
-
-
-def test_python_numbers_get_tensorflows_dtypes():
-    assert tf.constant([1.5, 2]).dtype == tf.float32
-    assert tf.constant([1, 2]).dtype == tf.int32
-    assert tf.constant([True]).dtype == tf.bool
-    assert tf.constant(np.float64(2)).dtype == tf.float64
-    assert tf.convert_to_tensor([1, 2], tf.float64).dtype == tf.float64
-    assert tf.zeros([2, 3]).dtype == tf.ones(4).dtype == tf.float32
-    x = np.ones(3)
-    assert tf.convert_to_tensor(x) is x
-    assert tf.constant(x) is not x
-    assert tf.constant(3.0, shape=[2, 2]).tolist() == [[3, 3], [3, 3]]
-
-
-def test_arrays():
-    a = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    assert [part.shape for part in tf.split(a, [1, -1], axis=1)] == [(2, 1, 2), (2, 2, 2)]
-    assert [part.shape for part in tf.split(a, 3, 1)] == [(2, 1, 2)] * 3
-    with pytest.raises(ValueError, match="do not add up"):
-        tf.split(a, [1, 1], axis=1)
-    np.testing.assert_array_equal(tf.stack(tf.unstack(a, axis=1), axis=1), a)
-    with pytest.raises(ValueError, match="num is 4"):
-        tf.unstack(a, 4, axis=1)
-    np.testing.assert_array_equal(tf.concat([a, a], 2)[..., 2:], a)
-    np.testing.assert_array_equal(tf.transpose(a, [1, 0, 2]), a.transpose(1, 0, 2))
-    np.testing.assert_array_equal(tf.matmul(a[0], a[1], transpose_b=True), a[0] @ a[1].T)
-    np.testing.assert_array_equal(tf.matmul(a[0], a[1], transpose_a=True), a[0].T @ a[1])
-    assert tf.squeeze(a[:, :1], [1]).shape == (2, 2)
-    assert tf.expand_dims(a, -1).shape == (2, 3, 2, 1)
-    np.testing.assert_array_equal(tf.reverse(a, [1]), a[:, ::-1])
-    np.testing.assert_array_equal(tf.reduce_mean(a, [0, 1]), a.mean((0, 1)))
-    np.testing.assert_array_equal(tf.reduce_max(a, 1, True), a.max(1, keepdims=True))
-    assert tf.reduce_sum(a) == 66
-    assert tf.tile([[1, 2]], [2, 1]).tolist() == [[1, 2], [1, 2]]
-    assert tf.one_hot([1, 3], 3).tolist() == [[0, 1, 0], [0, 0, 0]]
-    assert tf.sequence_mask([1, 3]).tolist() == [[True, False, False], [True] * 3]
-    assert tf.sequence_mask([1, 0], 2, tf.int32).tolist() == [[1, 0], [0, 0]]
-    assert tf.clip_by_value([3.0, 0.0], 1.0, -1.0).tolist() == [1.0, 1.0]
-    assert tf.cast([1.7], tf.int32).tolist() == [1]
-    assert tf.fill([2], 3).tolist() == [3, 3]
-    assert tf.range(2, 8, 3).tolist() == [2, 5]
-    assert tf.nn.embedding_lookup(a[0], [[2, 0]]).tolist() == [[[4, 5], [0, 1]]]
-    assert tf.exp(tf.zeros_like(a)).sum() == tf.ones_like(a).sum()
-    assert (tf.add(1, 2), tf.subtract(1, 3), tf.multiply(2, 3)) == (3, -2, 6)
-
-
-def test_reverse_sequence():
-    a = np.arange(12).reshape(2, 3, 2)
-    turned = tf.reverse_sequence(a, [2, 0], seq_axis=1, batch_axis=0)
-    np.testing.assert_array_equal(turned[0], a[0, [1, 0, 2]])
-    np.testing.assert_array_equal(turned[1], a[1])
-    swapped = tf.reverse_sequence(a.transpose(1, 0, 2), [2, 0], seq_axis=0, batch_axis=1)
-    np.testing.assert_array_equal(swapped, turned.transpose(1, 0, 2))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"seq_lens\(0\) > input.dims\(1\)"):
-        tf.reverse_sequence(a, [4, 0], seq_axis=1, batch_axis=0)
-
-
-def test_random_numbers():
-    tf.set_random_seed(3)
-    first = tf.random.normal([4000], mean=2.0, stddev=0.5)
-    tf.set_random_seed(3)
-    np.testing.assert_array_equal(tf.random_normal([4000], 2.0, 0.5), first)
-    assert abs(first.mean() - 2) < 0.05
-    assert np.abs(tf.truncated_normal([4000], stddev=0.5)).max() <= 1
-    whole = tf.random_uniform([1000], 3, 6, tf.int32)
-    assert set(whole.tolist()) == {3, 4, 5}
-    assert whole.dtype == tf.int32
-    with pytest.raises(ValueError, match="maxval"):
-        tf.random.uniform([2], dtype=tf.int32)
-    np.testing.assert_array_equal(tf.random.uniform([3], seed=1), tf.random.uniform([3], seed=1))
+@pytest.mark.parametrize(
+    ("place", "name", "advice"),
+    [
+        ("", "einsum", "Use NumPy for other array functions: numpy.einsum"),
+        ("compat.v1.", "reduce_prod", "numpy.prod"),
+        ("", "layers", "your own code"),
+        ("", "Variable", "Use tf.get_variable"),
+        ("", "while_loop", "use plain Python"),
+        ("", "__version__", "lstmcore.__version__"),
+        ("nn.", "softmax_cross_entropy_with_logits", "computes no gradients"),
+        ("nn.", "conv2d", "Use NumPy"),
+        ("nn.rnn_cell.", "GRUCell", "a subclass of tf.nn.rnn_cell.RNNCell"),
+        ("contrib.rnn.", "PhasedLSTMCell", "a subclass of tf.nn.rnn_cell.RNNCell"),
+        ("contrib.cudnn_rnn.", "CudnnLSTM", "LSTM cells only"),
+        ("contrib.", "seq2seq", "your own code"),
+        ("contrib.layers.", "l2_regularizer", "computes no gradients"),
+        ("train.", "AdamOptimizer", "computes no gradients"),
+        ("errors.", "OutOfRangeError", "your own code"),
+        ("random.", "shuffle", "your own code"),
+        ("logging.", "TaskLevelStatusMessage", "your own code"),
+        ("compat.", "v2", "your own code"),
+    ],
+)
+def test_a_missing_name_says_what_to_use(place, name, advice):
+    namespace = tf
+    for part in place.split(".")[:-1]:
+        namespace = getattr(namespace, part)
+    with pytest.raises(AttributeError) as raised:
+        getattr(namespace, name)
+    where = f"tf.{place}".removesuffix(".").replace("tf.compat.v1", "tf")
+    assert str(raised.value).startswith(f"lstmcore.{where} has no '{name}': it ")
+    assert advice in str(raised.value)
+    assert not hasattr(namespace, "__wrapped__")
 
 
 def test_activations_are_the_fused_ones():

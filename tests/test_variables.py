@@ -56,6 +56,56 @@ def test_assign_converts_copies_and_checks():
     np.testing.assert_array_equal(variable.numpy()[1], [1, 3, 5])
 
 
+def test_arithmetic_is_that_of_the_values():
+    value = np.array([[1.5, -2.0, 3.0], [0.5, 4.0, -1.0]], np.float32)
+    v = Variable(value, "v")
+    other = Variable(value + 1, "other")
+    for result, expected in (
+        (v * 2 + 1, value * 2 + 1),
+        (1 - v, 1 - value),
+        (value / v, np.ones_like(value)),
+        (-v @ other.numpy().T, -value @ (value + 1).T),
+        (v + other, 2 * value + 1),
+        (np.tanh(v), np.tanh(value)),
+        (v > 1, value > 1),
+        (np.add.reduce(v, axis=1), value.sum(1)),
+        (v[1, ::2], value[1, ::2]),
+        (v.eval(), value),
+    ):
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
+    assert (len(v), v.ndim, (v * 2).dtype) == (2, 2, np.float32)
+    assert v.load(value * 2, session=None) is None
+    np.testing.assert_array_equal(v, value * 2)
+    with pytest.raises(ValueError, match="read-only"):
+        v[0][:] = 0
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(v)
+
+
+def test_variables_compare_by_identity_and_are_not_changed_in_place():
+    a, b = Variable(np.ones(3), "a"), Variable(np.ones(3), "b")
+    assert a == a
+    assert a != b
+    assert (a in [b], a in [b, a], {a: 1, b: 2}[b]) == (False, True, 2)
+    for change in (lambda: a.__iadd__(1), lambda: np.add(a, 1, out=a)):
+        with pytest.raises(TypeError, match=r"'a:0'.* use its assign"):
+            change()
+    total = np.zeros(3)
+    total += a
+    np.testing.assert_array_equal(total, [1, 1, 1])
+
+
+def test_a_partitioned_variable_computes_as_a_whole():
+    with variable_scope("p", partitioner=fixed_size_partitioner(2)):
+        whole = get_variable("w", [3, 2])
+    value = np.arange(6, dtype=np.float32).reshape(3, 2)
+    whole.load(value)
+    np.testing.assert_array_equal(whole @ value.T + 1, value @ value.T + 1)
+    np.testing.assert_array_equal(whole.eval(), value)
+    assert (whole.ndim, whole == whole, whole != whole.parts[0]) == (2, True, True)
+
+
 def test_assigning_a_shared_variable_reaches_every_cell():
     cells = [LSTMCell(3, name="n", reuse=AUTO_REUSE) for _ in range(2)]
     inputs = np.full((1, 2), 0.7)

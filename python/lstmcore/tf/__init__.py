@@ -16,12 +16,16 @@ from lstmcore.activations import tanh as tanh
 from lstmcore.tf import compat as compat
 from lstmcore.tf import contrib as contrib
 from lstmcore.tf import errors as errors
+from lstmcore.tf import logging as logging
 from lstmcore.tf import nn as nn
 from lstmcore.tf import random as random
 from lstmcore.tf import train as train
+from lstmcore.tf.arithmetic import *  # noqa: F403
 from lstmcore.tf.arrays import *  # noqa: F403
+from lstmcore.tf.collections import *  # noqa: F403
 from lstmcore.tf.data_types import *  # noqa: F403
 from lstmcore.tf.graph_mode import *  # noqa: F403
+from lstmcore.tf.missing import missing_name as _missing_name
 from lstmcore.variables import initializers as initializers
 from lstmcore.variables.graph import Graph as Graph
 from lstmcore.variables.graph import get_default_graph as get_default_graph
@@ -47,12 +51,8 @@ zeros_initializer = initializers.Zeros
 
 random_normal, random_uniform = random.normal, random.uniform
 truncated_normal, set_random_seed = random.truncated_normal, random.set_seed
+multinomial = random.multinomial
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise AttributeError(
-        f"lstmcore.tf has no '{name}': it offers the part of TensorFlow 1 around LSTM cells, on "
-        "NumPy arrays. Use NumPy for other array functions."
-    )
+    raise _missing_name("tf", name)

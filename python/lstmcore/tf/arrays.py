@@ -12,7 +12,9 @@ import numpy as np
 
 from lstmcore.arrays import Array
 from lstmcore.dtypes import as_dtype
+from lstmcore.errors import InvalidArgumentError
 from lstmcore.rnn import checks, loop
+from lstmcore.tf.keywords import renamed
 
 # Creation
 
@@ -78,6 +80,14 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Array:
     return convert_to_tensor(x).astype(as_dtype(dtype))
 
 
+def to_float(x: Any, name: str | None = None) -> Array:
+    return cast(x, "float32")
+
+
+def to_int32(x: Any, name: str | None = None) -> Array:
+    return cast(x, "int32")
+
+
 # Shapes
 
 
@@ -93,12 +103,20 @@ def transpose(a: Any, perm: Any = None, name: str | None = None) -> Array:
     return np.transpose(convert_to_tensor(a), perm)
 
 
-def expand_dims(input: Any, axis: int, name: str | None = None) -> Array:
-    return np.expand_dims(convert_to_tensor(input), axis)
+def expand_dims(
+    input: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
+) -> Array:
+    where = renamed("axis", axis, "dim", dim)
+    if where is None:
+        raise ValueError("expand_dims needs an axis")
+    return np.expand_dims(convert_to_tensor(input), where)
 
 
-def squeeze(input: Any, axis: Any = None, name: str | None = None) -> Array:
-    return np.squeeze(convert_to_tensor(input), tuple(axis) if isinstance(axis, list) else axis)
+def squeeze(
+    input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None
+) -> Array:
+    axes = renamed("axis", axis, "squeeze_dims", squeeze_dims)
+    return np.squeeze(convert_to_tensor(input), tuple(axes) if isinstance(axes, list) else axes)
 
 
 def concat(values: Any, axis: int, name: str | None = None) -> Array:
@@ -174,94 +192,38 @@ def sequence_mask(
 
 
 def gather(params: Any, indices: Any, axis: int = 0, name: str | None = None) -> Array:
-    return np.take(convert_to_tensor(params), np.asarray(indices), axis)
+    """Slices of ``params`` along ``axis``, for integers of any shape.
+
+    Raises InvalidArgumentError, naming it, for an index below 0 or past the end.
+    """
+    array, wanted = convert_to_tensor(params), np.asarray(indices)
+    check_indices(wanted, array.shape[axis])
+    return np.take(array, wanted, axis)
 
 
-# Arithmetic
-
-
-def matmul(
-    a: Any,
-    b: Any,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-    name: str | None = None,
-) -> Array:
-    left, right = convert_to_tensor(a), convert_to_tensor(b)
-    left = np.swapaxes(left, -1, -2) if transpose_a else left
-    result: Array = left @ (np.swapaxes(right, -1, -2) if transpose_b else right)
-    return result
-
-
-def add(x: Any, y: Any, name: str | None = None) -> Any:
-    return np.add(convert_to_tensor(x), y)
-
-
-def subtract(x: Any, y: Any, name: str | None = None) -> Any:
-    return np.subtract(convert_to_tensor(x), y)
-
-
-def multiply(x: Any, y: Any, name: str | None = None) -> Any:
-    return np.multiply(convert_to_tensor(x), y)
-
-
-def reduce_sum(
-    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
-) -> Any:
-    return np.sum(convert_to_tensor(input_tensor), _axes(axis), keepdims=keepdims)
-
-
-def reduce_mean(
-    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
-) -> Any:
-    return np.mean(convert_to_tensor(input_tensor), _axes(axis), keepdims=keepdims)
-
-
-def reduce_max(
-    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
-) -> Any:
-    return np.max(convert_to_tensor(input_tensor), _axes(axis), keepdims=keepdims)
-
-
-def argmax(input: Any, axis: int = 0, name: str | None = None) -> Any:
-    return np.argmax(convert_to_tensor(input), axis)
-
-
-def exp(x: Any, name: str | None = None) -> Array:
-    return np.exp(convert_to_tensor(x))
-
-
-def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
-    """Upper bound first, then the lower, as in TensorFlow: it matters where they cross."""
-    return np.maximum(np.minimum(convert_to_tensor(t), clip_value_max), clip_value_min)
-
-
-def _axes(axis: Any) -> Any:
-    return tuple(axis) if isinstance(axis, list) else axis
+def check_indices(indices: Array, limit: int) -> None:
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise TypeError(f"indices must be integers, received dtype {indices.dtype.name}")
+    outside = np.argwhere((indices < 0) | (indices >= limit))
+    if len(outside):
+        first = tuple(outside[0])
+        place = ",".join(map(str, first))
+        raise InvalidArgumentError(f"indices[{place}] = {indices[first]} is not in [0, {limit})")
 
 
 __all__ = [
-    "add",
-    "argmax",
     "cast",
-    "clip_by_value",
     "concat",
     "constant",
     "convert_to_tensor",
-    "exp",
     "expand_dims",
     "fill",
     "gather",
     "identity",
-    "matmul",
-    "multiply",
     "one_hot",
     "ones",
     "ones_like",
     "range",
-    "reduce_max",
-    "reduce_mean",
-    "reduce_sum",
     "reshape",
     "reverse",
     "reverse_sequence",
@@ -270,8 +232,9 @@ __all__ = [
     "split",
     "squeeze",
     "stack",
-    "subtract",
     "tile",
+    "to_float",
+    "to_int32",
     "transpose",
     "unstack",
     "zeros",

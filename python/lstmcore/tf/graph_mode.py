@@ -55,12 +55,14 @@ _NO_TRAINING = (
 placeholder = unavailable("tf.placeholder", _ARRAY_INSTEAD)
 placeholder_with_default = unavailable("tf.placeholder_with_default", _ARRAY_INSTEAD)
 Session = unavailable("tf.Session", _RESULT_INSTEAD)
+ConfigProto = unavailable("tf.ConfigProto", _RESULT_INSTEAD)
 InteractiveSession = unavailable("tf.InteractiveSession", _RESULT_INSTEAD)
 global_variables_initializer = unavailable("tf.global_variables_initializer", _INITIALIZED)
 initialize_all_variables = unavailable("tf.initialize_all_variables", _INITIALIZED)
 gradients = unavailable("tf.gradients", _NO_TRAINING)
 
 __all__ = [
+    "ConfigProto",
     "InteractiveSession",
     "Session",
     "device",

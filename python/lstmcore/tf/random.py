@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore.arrays import Array
+from lstmcore.arrays import Array, shape_text
 from lstmcore.dtypes import as_dtype
+from lstmcore.errors import InvalidArgumentError
+from lstmcore.tf.missing import missing_name as _missing_name
 from lstmcore.variables.initializers import TruncatedNormal
 
 _generator = np.random.default_rng()
@@ -65,8 +67,42 @@ def truncated_normal(
     return TruncatedNormal(mean, stddev, seed)(shape, dtype)
 
 
+def categorical(
+    logits: Any,
+    num_samples: int,
+    dtype: Any = None,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Array:
+    """Classes [batch, num_samples] drawn with probabilities softmax(logits [batch, classes])."""
+    scores = np.asarray(logits, np.float64)
+    if scores.ndim != 2:
+        raise InvalidArgumentError(
+            f"logits should be a matrix, got shape {shape_text(scores.shape)}"
+        )
+    # Gumbel's trick: the largest of the disturbed logits is a draw from their softmax.
+    noise = _rng(seed).gumbel(size=(len(scores), num_samples, scores.shape[1]))
+    drawn: Array = np.argmax(scores[:, None] + noise, axis=-1)
+    return drawn.astype(as_dtype("int64" if dtype is None else dtype))
+
+
+def multinomial(
+    logits: Any,
+    num_samples: int,
+    seed: int | None = None,
+    name: str | None = None,
+    output_dtype: Any = None,
+) -> Array:
+    """``categorical`` with TensorFlow 1's order of arguments."""
+    return categorical(logits, num_samples, output_dtype, seed)
+
+
 def _rng(seed: int | None) -> np.random.Generator:
     return _generator if seed is None else np.random.default_rng(seed)
 
 
 set_random_seed = set_seed
+
+
+def __getattr__(name: str) -> Any:
+    raise _missing_name("tf.random", name)

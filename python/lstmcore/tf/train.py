@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lstmcore.checkpoint import latest_checkpoint, list_variables, load_checkpoint
-from lstmcore.tf.graph_mode import unavailable
+from lstmcore.tf.missing import missing_name as _missing_name
+from lstmcore.tf.saver import Saver
 
 NewCheckpointReader = load_checkpoint
-
-Saver = unavailable(
-    "tf.train.Saver", "set the variables of cells with lstmcore.restore(checkpoint, cells, scope)."
-)
 
 
 def load_variable(ckpt_dir_or_file: Any, name: str) -> Any:
@@ -27,3 +24,7 @@ __all__ = [
     "load_checkpoint",
     "load_variable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise _missing_name("tf.train", name)

@@ -232,3 +232,12 @@ def test_activations_are_the_fused_ones():
 def test_device_names_are_checked():
     with pytest.raises(ValueError, match="Unknown attribute 'nonsense'"), tf.device("nonsense"):
         pass
+
+
+def test_a_scope_with_a_partitioner_takes_the_place_of_num_unit_shards():
+    with tf.variable_scope("root", partitioner=tf.fixed_size_partitioner(3)):
+        cell = tf.nn.rnn_cell.LSTMCell(4)
+        cell(np.full((2, 3), 0.5, np.float32), cell.zero_state(2, tf.float32))
+    names = [variable.op.name for variable in tf.global_variables()]
+    assert "root/lstm_cell/kernel/part_0" in names
+    assert tf.compat.v1.fixed_size_partitioner is tf.fixed_size_partitioner

@@ -37,6 +37,7 @@ from lstmcore.variables.variable_scope import VariableScope as VariableScope
 from lstmcore.variables.variable_scope import get_variable as get_variable
 from lstmcore.variables.variable_scope import get_variable_scope as get_variable_scope
 from lstmcore.variables.variable_scope import variable_scope as variable_scope
+from lstmcore.variables.variable_store import fixed_size_partitioner as fixed_size_partitioner
 
 constant_initializer = initializers.Constant
 glorot_normal_initializer = initializers.GlorotNormal

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "cpu/backend.h"
 #include "cpu/isa.h"
@@ -19,7 +20,7 @@ void check_size(const char* name, std::int64_t size) {
 }
 
 template <class T>
-void check(const LstmSpec& spec, const LstmWeights<T>& weights) {
+void check_weights(const LstmSpec& spec, const LstmWeights<T>& weights) {
   check_size("input_size", spec.input_size);
   check_size("num_units", spec.num_units);
   check_size("num_proj", spec.output_size());
@@ -33,11 +34,25 @@ void check(const LstmSpec& spec, const LstmWeights<T>& weights) {
           "the spec has a projection, but its weights are missing");
 }
 
+template <class T>
+void check_offsets(const ForwardArgs<T>& args) {
+  require(!args.lengths, "lengths and offsets exclude each other");
+  require(!args.gates.i, "gate outputs are not offered for packed rows");
+  require(args.offsets[0] == 0, "offsets[0] must be 0, got " + std::to_string(args.offsets[0]));
+  for (std::int64_t n = 0; n < args.batch; ++n) {
+    const std::int64_t from = args.offsets[n], to = args.offsets[n + 1];
+    require(to >= from && to - from <= args.steps, "offsets[" + std::to_string(n + 1) + "] must be " +
+                                                       std::to_string(from) + " to " + std::to_string(from) +
+                                                       " + " + std::to_string(args.steps) + " steps, got " +
+                                                       std::to_string(to));
+  }
+}
+
 }  // namespace
 
 template <class T>
 Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa) {
-  check(spec, weights);
+  check_weights(spec, weights);
   backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa));
 }
 template <class T>
@@ -74,7 +89,7 @@ void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out,
 }
 
 template <class T>
-void Lstm<T>::forward(const ForwardArgs<T>& args) const {
+void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
   require(args.steps >= 0 && args.batch >= 0, "steps and batch must not be negative");
   require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
   if (args.lengths) {
@@ -83,10 +98,26 @@ void Lstm<T>::forward(const ForwardArgs<T>& args) const {
               "lengths[" + std::to_string(n) + "] must be in 0.." + std::to_string(args.steps) + ", got " +
                   std::to_string(args.lengths[n]));
   }
+  if (args.offsets) check_offsets(args);
+}
+
+template <class T>
+void Lstm<T>::forward(const ForwardArgs<T>& args) const {
+  check_call(args);
   backend_->forward(args);
+}
+
+template <class T>
+void forward_all(const ForwardCall<T>* calls, int n) {
+  for (int k = 0; k < n; ++k) calls[k].lstm->check_call(calls[k].args);
+  std::vector<cpu::BackendCall<T>> backend_calls;
+  for (int k = 0; k < n; ++k) backend_calls.push_back({calls[k].lstm->backend_.get(), &calls[k].args});
+  cpu::forward_all(backend_calls);
 }
 
 template class Lstm<float>;
 template class Lstm<double>;
+template void forward_all(const ForwardCall<float>*, int);
+template void forward_all(const ForwardCall<double>*, int);
 
 }  // namespace lstmcore

@@ -283,12 +283,12 @@ void test_clip_limits() {
 void test_thread_plans() {
   using lstmcore::cpu::plan_threads;
   using lstmcore::cpu::Split;
-  check(plan_threads(8, 1, 1, 6, 4, 4 * 64 * 128).threads == 1, "plan: a small step");
-  const auto batch = plan_threads(8, 50, 64, 6, 8, 4 * 128 * 256);
+  check(plan_threads(8, 4 * 64 * 128, 1, 1, 6, 4).threads == 1, "plan: a small step");
+  const auto batch = plan_threads(8, 50.0 * 64 * 4 * 128 * 256, 50, 64, 6, 8);
   check(batch.threads == 8 && batch.split == Split::rows, "plan: a batch splits rows");
-  const auto stream = plan_threads(8, 100, 1, 6, 16, 4.0 * 256 * 512);
+  const auto stream = plan_threads(8, 100 * 4.0 * 256 * 512, 100, 1, 6, 16);
   check(stream.threads == 8 && stream.split == Split::units, "plan: one row splits units");
-  check(plan_threads(2, 50, 64, 6, 8, 4 * 128 * 256).threads == 2, "plan: the limit holds");
+  check(plan_threads(2, 50.0 * 64 * 4 * 128 * 256, 50, 64, 6, 8).threads == 2, "plan: the limit holds");
 }
 
 // The gate header serves scalars too, with the same operations as a vector lane.

@@ -105,6 +105,10 @@ struct ForwardArgs {
   const T* c0 = nullptr;                  // [N, H]; null: zeros
   const T* h0 = nullptr;                  // [N, P]; null: zeros
   const std::int64_t* lengths = nullptr;  // [N] in 0..T; null: every row has T steps
+  // [N + 1], not decreasing, or null. Packed rows: x, y and c_seq are [offsets[N], width] arrays in which row
+  // n has offsets[n] to offsets[n + 1]; only their step_stride is read. T is the longest row, lengths is
+  // null.
+  const std::int64_t* offsets = nullptr;
   bool reverse = false;  // run each row from its last step to its first; outputs keep their positions
 
   SequenceView<T> y;      // [T, N, P]; may be empty. Zero from a row's length on
@@ -116,6 +120,9 @@ struct ForwardArgs {
   int threads = 0;                 // at most this many; 0: num_threads()
   Workspace* workspace = nullptr;  // null: scratch memory is allocated for this call
 };
+
+template <class T>
+struct ForwardCall;
 
 // Immutable after construction and safe to share between threads. T is float or double.
 //
@@ -141,12 +148,27 @@ class Lstm {
   void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
 
   // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes,
-  // lengths outside 0..T, or gate outputs with a projection; std::bad_alloc where its scratch memory cannot
+  // lengths outside 0..T, offsets that are no offsets,
+  // or gate outputs with a projection or packed rows; std::bad_alloc where its scratch memory cannot
   // be had.
   void forward(const ForwardArgs<T>& args) const;
 
  private:
+  template <class U>
+  friend void forward_all(const ForwardCall<U>* calls, int n);
+  void check_call(const ForwardArgs<T>& args) const;
   std::unique_ptr<const cpu::Backend<T>> backend_;
 };
+
+// Independent calls, such as the two directions of a bidirectional layer: side by side where there are
+// threads for them, with the results of one after the other. No output of one may overlap anything of
+// another. Throws what forward throws, before anything is written.
+template <class T>
+struct ForwardCall {
+  const Lstm<T>* lstm = nullptr;
+  ForwardArgs<T> args;
+};
+template <class T>
+void forward_all(const ForwardCall<T>* calls, int n);
 
 }  // namespace lstmcore

@@ -1,12 +1,23 @@
 #include "cpu/backend.h"
 
 #include <algorithm>
+#include <deque>
+#include <numeric>
 
+#include "cpu/pool.h"
 #include "cpu/sequence.h"
 #include "lstmcore/runtime.h"
 
 namespace lstmcore {
 namespace cpu {
+namespace {
+
+template <class T>
+int thread_limit(const ForwardArgs<T>& args) {
+  return args.threads > 0 ? std::min(args.threads, num_threads()) : num_threads();
+}
+
+}  // namespace
 
 template <class T>
 Backend<T>::Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels)
@@ -16,21 +27,54 @@ Backend<T>::Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const K
       packed_(pack(spec, weights, kernels_.lanes)) {}
 
 template <class T>
-ThreadPlan Backend<T>::plan(const ForwardArgs<T>& args, int limit) const {
-  const std::int64_t H = spec_.num_units, P = spec_.output_size();
-  const double multiply_adds = 4.0 * static_cast<double>(H) * static_cast<double>(spec_.input_size + P) +
-                               (spec_.num_proj ? static_cast<double>(H) * static_cast<double>(P) : 0.0);
-  return plan_threads(limit, args.steps, args.batch, kernels_.tile_rows, packed_.panels, multiply_adds);
+double Backend<T>::multiply_adds(const ForwardArgs<T>& args) const {
+  const double I = static_cast<double>(spec_.input_size), H = static_cast<double>(spec_.num_units),
+               P = static_cast<double>(spec_.output_size());
+  double row_steps = static_cast<double>(args.steps) * static_cast<double>(args.batch);
+  if (args.lengths) row_steps = std::accumulate(args.lengths, args.lengths + args.batch, 0.0);
+  if (args.offsets) row_steps = static_cast<double>(args.offsets[args.batch]);
+  return row_steps * (4 * H * (I + P) + (spec_.num_proj ? H * P : 0));
+}
+
+template <class T>
+ThreadPlan Backend<T>::plan(const ForwardArgs<T>& args) const {
+  return plan_threads(thread_limit(args), multiply_adds(args), args.steps, args.batch, kernels_.tile_rows,
+                      packed_.panels);
 }
 
 template <class T>
 void Backend<T>::forward(const ForwardArgs<T>& args) const {
-  const int limit = args.threads > 0 ? std::min(args.threads, num_threads()) : num_threads();
-  SequenceRun<T>(kernels_, packed_, spec_, args, plan(args, limit)).run();
+  SequenceRun<T>(kernels_, packed_, spec_, args, plan(args)).run();
+}
+
+template <class T>
+void forward_all(const std::vector<BackendCall<T>>& calls) {
+  const int n = static_cast<int>(calls.size());
+  int limit = num_threads();
+  double multiply_adds = 0;
+  for (const BackendCall<T>& call : calls) {
+    limit = std::min(limit, thread_limit(*call.args));
+    multiply_adds += call.backend->multiply_adds(*call.args);
+  }
+  // With more threads it is better that all of them share each call: none waits for the longest one.
+  if (limit < 2 || limit >= 2 * n || !worth_threads(multiply_adds)) {
+    for (const BackendCall<T>& call : calls) call.backend->forward(*call.args);
+    return;
+  }
+  std::deque<SequenceRun<T>> runs;
+  for (const BackendCall<T>& call : calls)
+    runs.emplace_back(call.backend->kernels_, call.backend->packed_, call.backend->spec_, *call.args,
+                      ThreadPlan{1, Split::rows});
+  const auto work = [](const void* of, std::int64_t, int share) {
+    (*static_cast<const std::deque<SequenceRun<T>>*>(of))[static_cast<std::size_t>(share)].run();
+  };
+  run_phases(n, 1, work, &runs);
 }
 
 template class Backend<float>;
 template class Backend<double>;
+template void forward_all(const std::vector<BackendCall<float>>&);
+template void forward_all(const std::vector<BackendCall<double>>&);
 
 }  // namespace cpu
 }  // namespace lstmcore

@@ -1,12 +1,17 @@
 // The CPU backend of Lstm<T>: packed weights, and the threads of a call.
 #pragma once
 
+#include <vector>
+
 #include "cpu/kernel.h"
 #include "cpu/pack.h"
 #include "cpu/threads.h"
 
 namespace lstmcore {
 namespace cpu {
+
+template <class T>
+struct BackendCall;
 
 template <class T>
 class Backend {
@@ -21,13 +26,26 @@ class Backend {
   void forward(const ForwardArgs<T>& args) const;
 
  private:
-  ThreadPlan plan(const ForwardArgs<T>& args, int limit) const;
+  template <class U>
+  friend void forward_all(const std::vector<BackendCall<U>>& calls);
+  double multiply_adds(const ForwardArgs<T>& args) const;
+  ThreadPlan plan(const ForwardArgs<T>& args) const;
 
   LstmSpec spec_;
   const char* isa_;
   const KernelsOf<T>& kernels_;
   PackedWeights<T> packed_;
 };
+
+template <class T>
+struct BackendCall {
+  const Backend<T>* backend;
+  const ForwardArgs<T>* args;
+};
+
+// Independent calls, each on a thread of its own where there are no more threads than two for each.
+template <class T>
+void forward_all(const std::vector<BackendCall<T>>& calls);
 
 }  // namespace cpu
 }  // namespace lstmcore

@@ -5,6 +5,8 @@
 #include <limits>
 #include <new>
 
+#include "lstmcore/runtime.h"
+
 namespace lstmcore {
 namespace cpu {
 namespace {
@@ -19,19 +21,24 @@ std::size_t product(std::int64_t a, std::int64_t b, std::int64_t c) {
   return static_cast<std::size_t>(abc);
 }
 
-// One row of 4H gate columns to the same row k of every panel.
+// The columns of one panel's units, of all 4 gates, from rows of 4H gate columns.
 template <class T>
-void pack_gate_row(const T* row, std::int64_t H, std::int64_t k, std::int64_t K, int L, T* packed) {
-  for (std::int64_t unit = 0; unit < H; ++unit) {
-    T* to = packed + ((unit / L) * K + k) * kGates * L + unit % L;
-    for (int g = 0; g < kGates; ++g) to[g * L] = row[g * H + unit];
-  }
+void pack_panel(const T* matrix, std::int64_t K, std::int64_t H, std::int64_t panel, int L, T* packed) {
+  const std::int64_t begin = panel * L, units = std::min<std::int64_t>(L, H - begin);
+  for (std::int64_t k = 0; k < K; ++k)
+    for (int g = 0; g < kGates; ++g)
+      std::copy_n(matrix + (k * kGates + g) * H + begin, units, packed + (k * kGates + g) * L);
 }
 
+// Large matrices by all threads: the largest take tens of milliseconds.
 template <class T>
-AlignedArray<T> pack_gate_rows(const T* matrix, std::int64_t K, std::int64_t H, std::int64_t panels, int L) {
+AlignedArray<T> pack_gates(const T* matrix, std::int64_t K, std::int64_t H, std::int64_t panels, int L) {
+  constexpr std::int64_t kLarge = 1 << 18;
   AlignedArray<T> packed(product(panels, K, kGates * L));
-  for (std::int64_t k = 0; k < K; ++k) pack_gate_row(matrix + k * 4 * H, H, k, K, L, packed.data());
+  [[maybe_unused]] const int threads = K * H < kLarge ? 1 : num_threads();
+#pragma omp parallel for num_threads(threads)
+  for (std::int64_t panel = 0; panel < panels; ++panel)
+    pack_panel(matrix, K, H, panel, L, packed.data() + panel * K * kGates * L);
   return packed;
 }
 
@@ -52,9 +59,8 @@ void pack_projection(const T* projection, std::int64_t H, std::int64_t P, int L,
 // The forget bias is added here, once. A NaN cell_clip must poison every cell as TensorFlow's does, but the
 // kernel's clip keeps its argument when the limit is unordered: a NaN forget gate does the same job.
 template <class T>
-void pack_bias(const LstmSpec& spec, const T* b, int L, T* packed) {
+void add_forget_bias(const LstmSpec& spec, int L, T* packed) {
   constexpr int kForget = 2;
-  pack_gate_row(b, spec.num_units, 0, 1, L, packed);
   const bool poison = spec.cell_clip && std::isnan(*spec.cell_clip);
   const double forget_bias = poison ? std::numeric_limits<double>::quiet_NaN() : spec.forget_bias;
   for (std::int64_t unit = 0; unit < spec.num_units; ++unit) {
@@ -70,10 +76,10 @@ PackedWeights<T> pack(const LstmSpec& spec, const LstmWeights<T>& weights, int L
   const std::int64_t I = spec.input_size, H = spec.num_units, P = spec.output_size();
   PackedWeights<T> packed;
   packed.panels = panels_of(H, L);
-  packed.W = pack_gate_rows(weights.W, I, H, packed.panels, L);
-  packed.R = pack_gate_rows(weights.R, P, H, packed.panels, L);
-  packed.bias = AlignedArray<T>(product(packed.panels, kGates, L));
-  pack_bias(spec, weights.b, L, packed.bias.data());
+  packed.W = pack_gates(weights.W, I, H, packed.panels, L);
+  packed.R = pack_gates(weights.R, P, H, packed.panels, L);
+  packed.bias = pack_gates(weights.b, 1, H, packed.panels, L);
+  add_forget_bias(spec, L, packed.bias.data());
   if (spec.peepholes) {
     packed.peepholes = AlignedArray<T>(product(packed.panels, 3, L));
     pack_peepholes({weights.p_i, weights.p_f, weights.p_o}, H, L, packed.peepholes.data());

@@ -22,9 +22,11 @@ namespace lstmcore {
 namespace cpu {
 namespace {
 
-// Spins of a thread that waits, each a few to tens of nanoseconds. A thread that has a core has claimed its
-// share well before kPatience; after kSpins, tens of microseconds, somebody else may have the core.
-constexpr int kPatience = 20, kSpins = 2000;
+// Spins of a thread that waits, each a few tens of nanoseconds. From kPatience on, a microsecond or two, it
+// offers to do the work itself: a thread that has a core has claimed its share by then, although a flag may
+// take half a microsecond from core to core. From kSpins on, tens of microseconds, somebody else may have the
+// core.
+constexpr int kPatience = 50, kSpins = 2000;
 
 void pause() {
 #if defined(__x86_64__)

@@ -16,12 +16,16 @@ class Rows {
   Rows(const ForwardArgs<T>& args, const LstmSpec& spec, const Scratch<T>& scratch)
       : args_(args), H_(spec.num_units), P_(spec.output_size()), scratch_(scratch) {}
 
-  std::int64_t length(std::int64_t n) const { return args_.lengths ? args_.lengths[n] : args_.steps; }
+  bool ragged() const { return args_.lengths || args_.offsets; }
+  std::int64_t length(std::int64_t n) const {
+    if (args_.offsets) return args_.offsets[n + 1] - args_.offsets[n];
+    return args_.lengths ? args_.lengths[n] : args_.steps;
+  }
 
   Row<T> at(std::int64_t n, std::int64_t step) const {
     const std::int64_t t = time(n, step);
     Row<T> row;
-    row.x = args_.x.at(t, n);
+    row.x = at(args_.x, t, n);
     row.z = nullptr;
     row.h = step == 0 ? initial(args_.h0, n, P_) : hidden(n, step - 1);
     row.c = step == 0 ? initial(args_.c0, n, H_) : cell(n, step - 1);
@@ -39,6 +43,7 @@ class Rows {
     const T* c = length ? cell(n, length - 1) : initial(args_.c0, n, H_);
     if (args_.h_n && h != args_.h_n + n * P_) std::copy_n(h, P_, args_.h_n + n * P_);
     if (c != args_.c_n + n * H_) std::copy_n(c, H_, args_.c_n + n * H_);
+    if (args_.offsets) return;
     for (std::int64_t t = length; t < args_.steps; ++t) {
       if (args_.y) std::fill_n(args_.y.at(t, n), P_, T(0));
       if (args_.c_seq) std::fill_n(args_.c_seq.at(t, n), H_, T(0));
@@ -49,14 +54,18 @@ class Rows {
   std::int64_t time(std::int64_t n, std::int64_t step) const {
     return args_.reverse ? length(n) - 1 - step : step;
   }
+  template <class U>
+  U* at(const SequenceView<U>& view, std::int64_t t, std::int64_t n) const {
+    return args_.offsets ? view.data + (args_.offsets[n] + t) * view.step_stride : view.at(t, n);
+  }
   const T* initial(const T* state, std::int64_t n, std::int64_t width) const {
     return state ? state + n * width : scratch_.zeros;
   }
   T* hidden(std::int64_t n, std::int64_t step) const {
-    return args_.y ? args_.y.at(time(n, step), n) : scratch_.hidden + ((step & 1) * args_.batch + n) * P_;
+    return args_.y ? at(args_.y, time(n, step), n) : scratch_.hidden + ((step & 1) * args_.batch + n) * P_;
   }
   T* cell(std::int64_t n, std::int64_t step) const {
-    return args_.c_seq ? args_.c_seq.at(time(n, step), n) : args_.c_n + n * H_;
+    return args_.c_seq ? at(args_.c_seq, time(n, step), n) : args_.c_n + n * H_;
   }
 
   const ForwardArgs<T>& args_;
@@ -95,6 +104,9 @@ class RowSet {
     return low;
   }
   Row<T> at(std::int64_t k, std::int64_t step) const { return rows_.at(index(k), step); }
+  void finish() const {
+    for (std::int64_t k = 0; k < size_; ++k) rows_.finish(index(k));
+  }
 
  private:
   const Rows<T>& rows_;

@@ -31,7 +31,7 @@ class Scratch {
       unprojected = take<T>(memory, spec.num_proj ? product(N, H) : 0);
       hidden = take<T>(memory, args.y ? 0 : product(2 * N, P));
       z = take<T>(memory, z_size);
-      order = take<std::int64_t>(memory, args.lengths ? N : 0);
+      order = take<std::int64_t>(memory, args.lengths || args.offsets ? N : 0);
     }
     if (zeros)
       for (std::int64_t k = 0; k < widest; ++k) zeros[k] = 0;

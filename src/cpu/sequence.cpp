@@ -99,10 +99,11 @@ SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>&
       scratch_(args, spec, z_rows_ * z_size(packed, kernels)),
       rows_(args_, spec, scratch_),
       step_args_(make_step_args(packed, spec, args.gates)) {
-  if (!args.lengths) return;
+  if (!rows_.ragged()) return;
   std::iota(scratch_.order, scratch_.order + args.batch, std::int64_t{0});
-  std::stable_sort(scratch_.order, scratch_.order + args.batch,
-                   [&](std::int64_t a, std::int64_t b) { return args.lengths[a] > args.lengths[b]; });
+  std::sort(scratch_.order, scratch_.order + args.batch, [&](std::int64_t a, std::int64_t b) {
+    return rows_.length(a) != rows_.length(b) ? rows_.length(a) > rows_.length(b) : a < b;
+  });
 }
 
 template <class T>
@@ -118,6 +119,7 @@ void SequenceRun<T>::run() const {
       job.run.run_phase(job.rows, job.schedule, phase, share, job.run.plan_.threads);
     };
     run_phases(plan_.threads, job.schedule.phases(), work, &job);
+    job.rows.finish();
   } else {
     const auto work = [](const void* of, std::int64_t, int share) {
       const SequenceRun& run = *static_cast<const SequenceRun*>(of);
@@ -131,6 +133,7 @@ template <class T>
 void SequenceRun<T>::run_alone(const RowSet<T>& rows) const {
   const Schedule schedule = this->schedule(rows);
   for (std::int64_t phase = 0; phase < schedule.phases(); ++phase) run_phase(rows, schedule, phase, 0, 1);
+  rows.finish();
 }
 
 template <class T>
@@ -163,19 +166,13 @@ typename SequenceRun<T>::Schedule SequenceRun<T>::schedule(const RowSet<T>& rows
 template <class T>
 std::int64_t SequenceRun<T>::Schedule::phases() const {
   const std::int64_t ahead = steps - fused;
-  return stages * steps + (ahead + block - 1) / block + 1;
+  return stages * steps + (ahead + block - 1) / block;
 }
 
 template <class T>
 void SequenceRun<T>::run_phase(const RowSet<T>& rows, const Schedule& schedule, std::int64_t phase, int share,
                                int shares) const {
   const std::int64_t fused_phases = schedule.stages * schedule.fused;
-  if (phase + 1 == schedule.phases()) {
-    for (std::int64_t k = part_begin(rows.size(), share, shares);
-         k < part_begin(rows.size(), share + 1, shares); ++k)
-      rows_.finish(rows.index(k));
-    return;
-  }
   std::int64_t step = phase / schedule.stages, stage = phase % schedule.stages;
   if (phase >= fused_phases) {
     const std::int64_t block_phases = 1 + schedule.stages * schedule.block;

@@ -29,7 +29,7 @@ class SequenceRun {
 
  private:
   // The phases that a set of rows goes through: of each step its own, before them the input gates of a block
-  // of steps from step `fused` on, and at last the final states.
+  // of steps from step `fused` on.
   struct Schedule {
     std::int64_t steps;   // of the longest row
     std::int64_t fused;   // steps before this one do their own input gates

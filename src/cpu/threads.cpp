@@ -105,21 +105,27 @@ void set_num_threads(int threads) {
 
 namespace cpu {
 
-ThreadPlan plan_threads(int limit, std::int64_t steps, std::int64_t rows, std::int64_t tile_rows,
-                        std::int64_t panels, double multiply_adds_per_row) {
-  // Multiply-adds a thread must get, over the call and over each step: starting a parallel region and
-  // crossing a barrier cost that much. Measured with one and two threads on a 2-core AVX-512 machine: two won
-  // from about 300 thousand a call, and with a barrier at each step from about 70 thousand a step.
-  constexpr double kRegionWork = 140e3;
-  constexpr double kStepWork = 35e3;
-  const double step_work = multiply_adds_per_row * static_cast<double>(rows);
-  const double work = step_work * static_cast<double>(steps);
+namespace {
+
+// Multiply-adds a thread must get, over the call and over each step: waking the others and waiting for them
+// costs that much. Measured with one and two threads on a 2-core AVX-512 machine: two won from about 300
+// thousand a call, and from about 70 thousand a step.
+constexpr double kCallWork = 140e3;
+constexpr double kStepWork = 35e3;
+
+}  // namespace
+
+bool worth_threads(double multiply_adds) { return multiply_adds >= 2 * kCallWork; }
+
+ThreadPlan plan_threads(int limit, double multiply_adds, std::int64_t steps, std::int64_t rows,
+                        std::int64_t tile_rows, std::int64_t panels) {
+  const double step_work = multiply_adds / static_cast<double>(std::max<std::int64_t>(steps, 1));
   const auto at_most = [limit](double wanted) {
     return static_cast<int>(std::min<double>(limit, std::max(1.0, wanted)));
   };
-  const int by_rows = at_most(std::min(work / kRegionWork, static_cast<double>(rows / tile_rows)));
+  const int by_rows = at_most(std::min(multiply_adds / kCallWork, static_cast<double>(rows / tile_rows)));
   const int by_units =
-      at_most(std::min({work / kRegionWork, step_work / kStepWork, static_cast<double>(panels)}));
+      at_most(std::min({multiply_adds / kCallWork, step_work / kStepWork, static_cast<double>(panels)}));
   if (by_rows >= by_units) return {by_rows, Split::rows};
   return {by_units, Split::units};
 }

@@ -13,11 +13,14 @@ struct ThreadPlan {
   Split split;
 };
 
-// Cost rule, from the multiply-adds of the call. Splitting rows needs no barrier, so it is preferred where
-// each thread gets a full register tile; splitting units pays a barrier per step. Small work stays on the
+// Cost rule, from the multiply-adds of the call. Splitting rows needs no waiting, so it is preferred where
+// each thread gets a full register tile; splitting units waits at each step. Small work stays on the
 // caller's thread.
-ThreadPlan plan_threads(int limit, std::int64_t steps, std::int64_t rows, std::int64_t tile_rows,
-                        std::int64_t panels, double multiply_adds_per_row);
+ThreadPlan plan_threads(int limit, double multiply_adds, std::int64_t steps, std::int64_t rows,
+                        std::int64_t tile_rows, std::int64_t panels);
+
+// Whether a call is large enough for two threads at least.
+bool worth_threads(double multiply_adds);
 
 // The k-th of n nearly equal parts of [0, size) begins here.
 inline std::int64_t part_begin(std::int64_t size, int k, int n) { return size * k / n; }

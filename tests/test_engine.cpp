@@ -1,0 +1,262 @@
+// The sequence engine without Python: whatever way it orders and shares the work, the results are bit for bit
+// those of one row, one step at a time.
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cpu/pool.h"
+#include "lstmcore/lstm.h"
+#include "lstmcore/runtime.h"
+
+namespace {
+
+std::atomic<std::int64_t> allocations{0};
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* const p = std::malloc(size)) return p;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  ++allocations;
+  const std::size_t line = static_cast<std::size_t>(alignment);
+  if (void* const p = std::aligned_alloc(line, (size + line - 1) / line * line)) return p;
+  throw std::bad_alloc();
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace {
+
+using lstmcore::ForwardArgs;
+using lstmcore::Lstm;
+using lstmcore::LstmSpec;
+using Values = std::vector<float>;
+
+int failures = 0;
+
+void check(bool condition, const std::string& what) {
+  if (condition) return;
+  ++failures;
+  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
+}
+
+Values random_values(std::int64_t size, float scale, unsigned seed) {
+  std::mt19937 generator(seed);
+  Values values(static_cast<std::size_t>(size));
+  for (float& value : values) value = scale * (static_cast<float>(generator() >> 8) / 8388608.0f - 1);
+  return values;
+}
+
+// A layer, and rows of one length each in the packed form.
+struct Problem {
+  LstmSpec spec;
+  std::vector<std::int64_t> offsets{0};
+  std::int64_t N, I, H, P, longest = 0;
+  Values x, c0, h0;
+  Lstm<float> lstm;
+
+  Problem(LstmSpec s, const std::vector<std::int64_t>& lengths, unsigned seed = 1)
+      : spec(s),
+        N(static_cast<std::int64_t>(lengths.size())),
+        I(s.input_size),
+        H(s.num_units),
+        P(s.output_size()),
+        lstm(make(s, seed)) {
+    for (const std::int64_t length : lengths) {
+      offsets.push_back(offsets.back() + length);
+      longest = std::max(longest, length);
+    }
+    x = random_values(offsets.back() * I, 2, seed + 10);
+    c0 = random_values(N * H, 1, seed + 11);
+    h0 = random_values(N * P, 1, seed + 12);
+  }
+
+  static Lstm<float> make(const LstmSpec& s, unsigned seed) {
+    const std::int64_t I = s.input_size, H = s.num_units, P = s.output_size();
+    const Values W = random_values(I * 4 * H, 0.2f, seed), R = random_values(P * 4 * H, 0.2f, seed + 1),
+                 b = random_values(4 * H, 1, seed + 2), p = random_values(H, 1, seed + 3),
+                 projection = random_values(H * P, 0.3f, seed + 4);
+    return Lstm<float>(s, {W.data(), R.data(), b.data(), p.data(), p.data(), p.data(), projection.data()});
+  }
+
+  ForwardArgs<float> args(Values& y, Values& c_n, Values& h_n, int threads) const {
+    y.assign(static_cast<std::size_t>(offsets.back() * P), -7);
+    c_n.assign(c0.size(), -7);
+    h_n.assign(h0.size(), -7);
+    ForwardArgs<float> args;
+    args.steps = longest;
+    args.batch = N;
+    args.x = {x.data(), I, 0};
+    args.c0 = c0.data();
+    args.h0 = h0.data();
+    args.offsets = offsets.data();
+    args.y = {y.data(), P, 0};
+    args.c_n = c_n.data();
+    args.h_n = h_n.data();
+    args.threads = threads;
+    return args;
+  }
+
+  // One row, one step at a time.
+  Values expected() const {
+    Values y(static_cast<std::size_t>(offsets.back() * P));
+    for (std::int64_t n = 0; n < N; ++n) {
+      Values c(c0.begin() + n * H, c0.begin() + (n + 1) * H);
+      const float* h = h0.data() + n * P;
+      for (std::int64_t at = offsets[n]; at < offsets[n + 1]; ++at) {
+        lstm.step(1, x.data() + at * I, c.data(), h, c.data(), y.data() + at * P);
+        h = y.data() + at * P;
+      }
+    }
+    return y;
+  }
+};
+
+LstmSpec spec_of(std::int64_t I, std::int64_t H, std::optional<std::int64_t> P = {}) {
+  LstmSpec spec;
+  spec.input_size = I;
+  spec.num_units = H;
+  spec.num_proj = P;
+  spec.peepholes = true;
+  spec.forget_bias = 0.75;
+  spec.cell_clip = 1.5;
+  return spec;
+}
+
+// Lengths around the blocks in which input gates are computed ahead, and batches around the size from which
+// they are not; enough work for threads in the larger ones.
+void test_packed_rows() {
+  for (const LstmSpec& spec : {spec_of(5, 9), spec_of(33, 70), spec_of(20, 90, 31)}) {
+    for (const std::int64_t rows : {1, 2, 7, 8, 9, 26}) {
+      for (const std::int64_t longest : {1, 13, 150}) {
+        std::vector<std::int64_t> lengths;
+        for (std::int64_t n = 0; n < rows; ++n) lengths.push_back((longest * (n * 5 + 3)) % (longest + 1));
+        lengths.back() = longest;
+        const Problem problem(spec, lengths);
+        const Values expected = problem.expected();
+        for (const int threads : {1, 2, 5}) {
+          Values y, c_n, h_n;
+          problem.lstm.forward(problem.args(y, c_n, h_n, threads));
+          check(y == expected, "packed: H " + std::to_string(spec.num_units) + ", " + std::to_string(rows) +
+                                   " rows, " + std::to_string(longest) + " steps");
+        }
+      }
+    }
+  }
+}
+
+void test_bad_offsets() {
+  const Problem problem(spec_of(3, 4), {2, 5, 0, 1});
+  Values y, c_n, h_n;
+  const auto refuses = [&](std::vector<std::int64_t> offsets) {
+    ForwardArgs<float> args = problem.args(y, c_n, h_n, 1);
+    args.offsets = offsets.data();
+    try {
+      problem.lstm.forward(args);
+    } catch (const std::invalid_argument&) {
+      return y.front() == -7 && c_n.front() == -7;
+    }
+    return false;
+  };
+  check(refuses({1, 2, 7, 7, 8}), "offsets: first is not 0");
+  check(refuses({0, 2, 1, 7, 8}), "offsets: decreasing");
+  check(refuses({0, 2, 8, 8, 8}), "offsets: longer than steps");
+}
+
+// Two directions of different sizes side by side.
+void test_forward_all() {
+  const Problem a(spec_of(40, 64), {30, 11, 30}, 1), b(spec_of(25, 90, 17), {50}, 2);
+  for (const int threads : {1, 2, 3, 8}) {
+    Values y[2], c[2], h[2];
+    lstmcore::ForwardCall<float> calls[2] = {{&a.lstm, a.args(y[0], c[0], h[0], threads)},
+                                             {&b.lstm, b.args(y[1], c[1], h[1], threads)}};
+    lstmcore::forward_all(calls, 2);
+    check(y[0] == a.expected() && y[1] == b.expected(), "two calls side by side");
+  }
+}
+
+// Callers that want the same workers at the same time, each with another number of threads.
+void test_concurrent_callers() {
+  const Problem problem(spec_of(40, 128), {40, 40, 12});
+  const Values expected = problem.expected();
+  std::vector<std::thread> callers;
+  std::atomic<int> wrong{0};
+  for (int caller = 0; caller < 6; ++caller)
+    callers.emplace_back([&, caller] {
+      for (int call = 0; call < 40; ++call) {
+        Values y, c_n, h_n;
+        problem.lstm.forward(problem.args(y, c_n, h_n, 1 + (caller + call) % 6));
+        wrong += y != expected;
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
+  check(wrong == 0, "concurrent callers: " + std::to_string(wrong) + " wrong");
+}
+
+// Every share of every phase once, and none before the phase ahead of it is complete.
+void test_phases() {
+  struct Job {
+    std::vector<std::atomic<int>> done;
+    std::atomic<int> early{0};
+    int threads;
+  };
+  for (const int threads : {1, 2, 3, 7, 16}) {
+    Job job{std::vector<std::atomic<int>>(300), {}, threads};
+    const auto work = [](const void* of, std::int64_t phase, int) {
+      Job& job = *const_cast<Job*>(static_cast<const Job*>(of));
+      if (phase > 0 && job.done[phase - 1] != job.threads) ++job.early;
+      ++job.done[phase];
+    };
+    lstmcore::cpu::run_phases(threads, 300, work, &job);
+    bool all = true;
+    for (const auto& done : job.done) all &= done == threads;
+    check(all && job.early == 0, "phases with " + std::to_string(threads) + " threads");
+  }
+}
+
+// Without a workspace a step with a projection needs scratch memory; with one, nothing is allocated but its
+// first block.
+void test_workspace() {
+  const Problem problem(spec_of(40, 64, 24), {60, 60});
+  Values y, c_n, h_n;
+  lstmcore::Workspace workspace;
+  ForwardArgs<float> args = problem.args(y, c_n, h_n, 1);
+  args.workspace = &workspace;
+  problem.lstm.forward(args);
+  const std::int64_t before = allocations;
+  for (int call = 0; call < 10; ++call) problem.lstm.forward(args);
+  const bool reused = allocations == before;  // before the message below allocates
+  check(reused, "a workspace is used again");
+  check(y == problem.expected() && workspace.bytes() > 0, "a used workspace gives the same");
+  args.workspace = nullptr;
+  const std::int64_t without = allocations;
+  problem.lstm.forward(args);
+  const bool counted = allocations > without;
+  check(counted, "allocations are counted");
+}
+
+}  // namespace
+
+int main() {
+  lstmcore::set_num_threads(8);
+  test_packed_rows();
+  test_bad_offsets();
+  test_forward_all();
+  test_concurrent_callers();
+  test_phases();
+  test_workspace();
+  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
+  return failures != 0;
+}

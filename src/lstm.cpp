@@ -10,13 +10,14 @@
 namespace lstmcore {
 namespace {
 
-void require(bool condition, const std::string& message) {
+void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
 void check_size(const char* name, std::int64_t size) {
-  require(size >= 0 && size <= kMaxSize,
-          std::string(name) + " must be in 0.." + std::to_string(kMaxSize) + ", got " + std::to_string(size));
+  if (size < 0 || size > kMaxSize)
+    throw std::invalid_argument(std::string(name) + " must be in 0.." + std::to_string(kMaxSize) + ", got " +
+                                std::to_string(size));
 }
 
 template <class T>
@@ -34,17 +35,27 @@ void check_weights(const LstmSpec& spec, const LstmWeights<T>& weights) {
           "the spec has a projection, but its weights are missing");
 }
 
+// Called for every call: no text is made before there is an error.
+template <class T>
+void check_lengths(const ForwardArgs<T>& args) {
+  for (std::int64_t n = 0; n < args.batch; ++n)
+    if (args.lengths[n] < 0 || args.lengths[n] > args.steps)
+      throw std::invalid_argument("lengths[" + std::to_string(n) + "] must be in 0.." +
+                                  std::to_string(args.steps) + ", got " + std::to_string(args.lengths[n]));
+}
+
 template <class T>
 void check_offsets(const ForwardArgs<T>& args) {
   require(!args.lengths, "lengths and offsets exclude each other");
   require(!args.gates.i, "gate outputs are not offered for packed rows");
-  require(args.offsets[0] == 0, "offsets[0] must be 0, got " + std::to_string(args.offsets[0]));
+  if (args.offsets[0] != 0)
+    throw std::invalid_argument("offsets[0] must be 0, got " + std::to_string(args.offsets[0]));
   for (std::int64_t n = 0; n < args.batch; ++n) {
     const std::int64_t from = args.offsets[n], to = args.offsets[n + 1];
-    require(to >= from && to - from <= args.steps, "offsets[" + std::to_string(n + 1) + "] must be " +
-                                                       std::to_string(from) + " to " + std::to_string(from) +
-                                                       " + " + std::to_string(args.steps) + " steps, got " +
-                                                       std::to_string(to));
+    if (to < from || to - from > args.steps)
+      throw std::invalid_argument("offsets[" + std::to_string(n + 1) + "] must be " + std::to_string(from) +
+                                  " to " + std::to_string(from) + " + " + std::to_string(args.steps) +
+                                  " steps, got " + std::to_string(to));
   }
 }
 
@@ -92,12 +103,7 @@ template <class T>
 void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
   require(args.steps >= 0 && args.batch >= 0, "steps and batch must not be negative");
   require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
-  if (args.lengths) {
-    for (std::int64_t n = 0; n < args.batch; ++n)
-      require(args.lengths[n] >= 0 && args.lengths[n] <= args.steps,
-              "lengths[" + std::to_string(n) + "] must be in 0.." + std::to_string(args.steps) + ", got " +
-                  std::to_string(args.lengths[n]));
-  }
+  if (args.lengths) check_lengths(args);
   if (args.offsets) check_offsets(args);
 }
 

@@ -75,7 +75,8 @@ void StreamBank<T>::step(std::int64_t n, const std::int64_t* ids, const T* x, T*
   for (std::int64_t k = 0; k < n; ++k) {
     const std::int64_t index = find(ids[k])->slot;
     std::uint64_t& last = last_chosen_[static_cast<std::size_t>(index)];
-    if (last == choices_) throw std::invalid_argument("stream " + std::to_string(ids[k]) + " comes twice");
+    if (last == choices_)
+      throw std::invalid_argument("ids: stream " + std::to_string(ids[k]) + " comes twice");
     last = choices_;
     chosen_[static_cast<std::size_t>(k)] = index;
   }

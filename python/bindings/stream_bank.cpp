@@ -34,7 +34,7 @@ class PyStreamBank {
     try {
       return std::visit(call, bank_);
     } catch (const std::out_of_range& error) {
-      throw py::value_error(std::string("ids: ") + error.what());
+      throw py::value_error(error.what());
     }
   }
 

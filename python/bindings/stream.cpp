@@ -24,8 +24,8 @@ using AnyStream = std::variant<Stream<float>, Stream<double>>;
 struct State {
   AnyStream stream;
   py::dtype dtype;
-  Shape x_shape, out_shape;  // of one step
-  std::int64_t steps = 0;
+  Shape x_shape, out_shape;            // of one step
+  std::atomic<std::int64_t> steps{0};  // may be read while a step is under way
   std::atomic_flag in_use = ATOMIC_FLAG_INIT;
 
   State(AnyStream&& s, bool batched) : stream(std::move(s)) {
@@ -36,7 +36,7 @@ struct State {
         dtype(other.dtype),
         x_shape(other.x_shape),
         out_shape(other.out_shape),
-        steps(other.steps) {}
+        steps(other.steps.load()) {}
 
  private:
   template <class T>

@@ -109,9 +109,15 @@ def _as_id(id: Any) -> int:
 
 def _as_ids(ids: Any) -> Array:
     """``ids`` as the native bank takes them: int64 [n]."""
-    if not isinstance(ids, (np.ndarray, Iterable)):
+    if isinstance(ids, np.ndarray):
+        array = ids
+    elif isinstance(ids, Iterable):
+        items = list(ids)
+        array = np.array(items) if items else np.empty(0, np.int64)
+        if array.dtype.kind not in "iu":
+            array = np.array([_as_id(item) for item in items], np.int64)
+    else:
         raise TypeError(f"ids must be a sequence of integers, received {type(ids).__name__}")
-    array = ids if isinstance(ids, np.ndarray) else np.array([_as_id(id) for id in ids], np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"ids must be integers, received dtype {array.dtype.name}")
     return np.ascontiguousarray(array, np.int64)

@@ -19,15 +19,21 @@
 
 namespace {
 std::atomic<std::int64_t> allocations{0};
+std::atomic<std::int64_t> allocations_left{-1};  // until one fails; negative: none does
+
+void count_allocation() {
+  ++allocations;
+  if (allocations_left >= 0 && allocations_left-- == 0) throw std::bad_alloc();
 }
+}  // namespace
 
 void* operator new(std::size_t size) {
-  ++allocations;
+  count_allocation();
   if (void* memory = std::malloc(size ? size : 1)) return memory;
   throw std::bad_alloc();
 }
 void* operator new(std::size_t size, std::align_val_t alignment) {
-  ++allocations;
+  count_allocation();
   const auto align = static_cast<std::size_t>(alignment);
   if (void* memory = std::aligned_alloc(align, (size + align - 1) / align * align)) return memory;
   throw std::bad_alloc();
@@ -289,6 +295,53 @@ void test_steps_allocate_nothing() {
   }
 }
 
+// Whichever allocation of a step or push fails, the stream and the bank go on as if it had not been tried.
+void test_failed_allocations_change_no_state() {
+  const auto& model = kModels[3];
+  const Layers<float> layers = layers_of<float>(model.I, model.layers);
+  const int64_t N = 2, T = 3, P = layers.back()->spec().output_size();
+  Random random;
+  const auto x = random.array<float>(T * N * model.I);
+  std::vector<float> out(static_cast<std::size_t>(T * N * P)), expected(out);
+  Stream<float> first(layers, N);
+  StreamBank<float> bank(layers);
+  bank.join();
+  bank.join();
+  first.step(x.data(), out.data());
+  bank.step_all(x.data(), out.data());
+  Stream<float> twin(first);
+  twin.push(T, {x.data(), N * model.I, model.I}, {expected.data(), N * P, P});
+  int64_t failed = 0;
+  const auto fails = [&](int64_t after, const auto& call) {
+    allocations_left = after;
+    try {
+      call();
+      allocations_left = -1;
+      return false;
+    } catch (const std::bad_alloc&) {
+      ++failed;
+      return true;
+    }
+  };
+  const auto push = [&](Stream<float>& stream) {
+    stream.push(T, {x.data(), N * model.I, model.I}, {out.data(), N * P, P});
+  };
+  for (int64_t after = 0;; ++after) {
+    Stream<float> stream(first);
+    if (!fails(after, [&] { push(stream); })) break;
+    push(stream);
+    check(out == expected && states_of(stream) == states_of(twin), "a push after one that failed");
+  }
+  first.step(x.data(), expected.data());
+  for (int64_t after = 0; fails(after, [&] { bank.step_all(x.data(), out.data()); }); ++after) continue;
+  check(std::equal(out.begin(), out.begin() + N * P, expected.begin()),
+        "a bank's step after those that failed");
+  for (int64_t after = 0; fails(after, [&] { bank.join(); }) || bank.size() < 20; after = (after + 1) % 5)
+    continue;
+  check(bank.id(bank.size() - 1) == 19, "joins after those that failed");
+  check(failed > 3, "allocations failed");
+}
+
 template <class Error, class Call>
 void expect(const Call& call, const char* what) {
   try {
@@ -338,6 +391,7 @@ int main() {
   test_bank_equals_streams_alone<float>();
   test_bank_equals_streams_alone<double>();
   test_steps_allocate_nothing();
+  test_failed_allocations_change_no_state();
   test_bad_arguments();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
   return failures ? 1 : 0;

@@ -66,14 +66,31 @@ void Stream<T>::set_rows(std::int64_t rows) {
   rows_ = rows;
 }
 
+// Of the layer whose state begins at `offset`, but for its outputs.
+template <class T>
+ForwardArgs<T> Stream<T>::forward_args(std::int64_t steps, SequenceView<const T> x, const LstmSpec& spec,
+                                       std::int64_t offset, std::vector<T>& from, std::vector<T>& to) {
+  ForwardArgs<T> args;
+  args.steps = steps;
+  args.batch = rows_;
+  args.x = x;
+  args.c0 = at(from, offset);
+  args.h0 = at(from, offset + spec.num_units);
+  args.c_n = at(to, offset);
+  args.workspace = workspace_.get();
+  return args;
+}
+
 template <class T>
 void Stream<T>::step(const T* x, T* out) {
   std::int64_t offset = 0;
   for (const auto& layer : layers_) {
-    const std::int64_t h = offset + layer->spec().num_units;
-    layer->step(rows_, x, at(state_, offset), at(state_, h), at(next_state_, offset), at(next_state_, h));
-    x = at(next_state_, h);
-    offset = h + layer->spec().output_size();
+    const LstmSpec& spec = layer->spec();
+    auto args = forward_args(1, {x, 0, spec.input_size}, spec, offset, state_, next_state_);
+    args.y = {at(next_state_, offset + spec.num_units), 0, spec.output_size()};
+    layer->forward(args);
+    x = args.y.data;
+    offset += spec.num_units + spec.output_size();
   }
   std::copy_n(x, rows_ * output_size(), out);
   state_.swap(next_state_);
@@ -108,20 +125,13 @@ void Stream<T>::push_block(std::int64_t steps, SequenceView<const T> x, Sequence
   std::int64_t offset = 0;
   for (std::size_t k = 0; k < layers_.size(); ++k) {
     const LstmSpec& spec = layers_[k]->spec();
-    const std::int64_t h = offset + spec.num_units, P = spec.output_size();
-    const bool last = k + 1 == layers_.size();
-    ForwardArgs<T> args;
-    args.steps = steps;
-    args.batch = rows_;
-    args.x = x;
-    args.c0 = at(from, offset);
-    args.h0 = at(from, h);
-    args.y = last ? out : SequenceView<T>{inner_[k % 2].data(), rows_ * P, P};
-    args.c_n = at(to, offset);
-    args.h_n = at(to, h);
+    const std::int64_t P = spec.output_size();
+    auto args = forward_args(steps, x, spec, offset, from, to);
+    args.y = k + 1 == layers_.size() ? out : SequenceView<T>{inner_[k % 2].data(), rows_ * P, P};
+    args.h_n = at(to, offset + spec.num_units);
     layers_[k]->forward(args);
     x = {args.y.data, args.y.step_stride, args.y.row_stride};
-    offset = h + P;
+    offset += spec.num_units + P;
   }
 }
 

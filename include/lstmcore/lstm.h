@@ -77,6 +77,25 @@ struct GateOutputs {
   T* co = nullptr;  // act(c')
 };
 
+// Scratch memory that calls may share, one call at a time; it grows as they need. A default one holds
+// nothing.
+class Workspace {
+ public:
+  Workspace() = default;
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // At least `bytes`, aligned to 64; what was there before is lost. Throws std::bad_alloc, and keeps what it
+  // has.
+  void* reserve(std::size_t bytes);
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
 // One call over T steps. No two outputs may overlap; c_n may be c0 and h_n may be h0, nothing else may alias.
 template <class T>
 struct ForwardArgs {
@@ -94,7 +113,8 @@ struct ForwardArgs {
   T* c_n = nullptr;       // [N, H] state after each row's last step
   T* h_n = nullptr;       // [N, P]
 
-  int threads = 0;  // at most this many; 0: num_threads()
+  int threads = 0;                 // at most this many; 0: num_threads()
+  Workspace* workspace = nullptr;  // null: scratch memory is allocated for this call
 };
 
 // Immutable after construction and safe to share between threads. T is float or double.

@@ -6,6 +6,8 @@
 
 namespace lstmcore {
 
+constexpr int kMaxThreads = 1024;
+
 // ISA levels, lowest first: "generic", "avx2", "avx512" on x86-64, "neon" on aarch64.
 std::vector<std::string> compiled_isas();
 std::vector<std::string> supported_isas();  // compiled, and this CPU has it

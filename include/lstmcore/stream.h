@@ -34,11 +34,12 @@ class Stream {
   std::int64_t output_size() const { return layers_.back()->spec().output_size(); }
   std::int64_t state_size() const { return state_size_; }
 
-  // x [N, I] -> out [N, P], both dense; they may not overlap. Where it throws (std::bad_alloc), the state is
-  // what it was.
+  // x [N, I] -> out [N, P], both dense; they may not overlap. The first step takes the memory that later ones
+  // use again. Where it throws (std::bad_alloc), the state is what it was.
   void step(const T* x, T* out);
 
-  // x [T, N, I] -> out [T, N, P]; they may not overlap. Where it throws, the state is what it was.
+  // x [T, N, I] -> out [T, N, P]; they may not overlap. Where it throws, the state is what it was. Takes
+  // memory where no push before was as long, up to a block of steps.
   void push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out);
 
   // The state of one row as S values: c [H] and h [P] of the first layer, then of the next.
@@ -55,6 +56,8 @@ class Stream {
   T* at(std::vector<T>& state, std::int64_t offset) { return state.data() + rows_ * offset; }
   void push_block(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out, std::vector<T>& from,
                   std::vector<T>& to);
+  ForwardArgs<T> forward_args(std::int64_t steps, SequenceView<const T> x, const LstmSpec& spec,
+                              std::int64_t offset, std::vector<T>& from, std::vector<T>& to);
   std::int64_t block_steps() const;
 
   Layers<T> layers_;
@@ -62,6 +65,8 @@ class Stream {
   // A call reads one and writes the other; they are swapped once it has succeeded.
   std::vector<T> state_, next_state_;
   std::vector<T> inner_[2];  // what layers hand on within a push, in turn
+  std::unique_ptr<Workspace> workspace_ =
+      std::make_unique<Workspace>();  // of the layers, one after the other
 };
 
 }  // namespace lstmcore

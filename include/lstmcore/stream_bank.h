@@ -32,8 +32,9 @@ class StreamBank {
   void set_state(std::int64_t id, const T* state);
 
   // One step of the n streams `ids`, in that order: x [n, I] -> out [n, P], both dense and not overlapping.
-  // Allocates nothing. Throws, before any state is changed, std::out_of_range for an id that is not in the
-  // bank and std::invalid_argument for one that comes twice.
+  // Allocates nothing where a step of as many streams was taken before. Throws, before any state is changed,
+  // std::out_of_range for an id that is not in the bank, std::invalid_argument for one that comes twice, and
+  // std::bad_alloc.
   void step(std::int64_t n, const std::int64_t* ids, const T* x, T* out);
 
   // The same for all streams, in the order of joining.

@@ -1,8 +1,9 @@
-// The CPU backend of Lstm<T>: packed weights, the time loop, and its threads.
+// The CPU backend of Lstm<T>: packed weights, and the threads of a call.
 #pragma once
 
 #include "cpu/kernel.h"
 #include "cpu/pack.h"
+#include "cpu/threads.h"
 
 namespace lstmcore {
 namespace cpu {
@@ -20,7 +21,7 @@ class Backend {
   void forward(const ForwardArgs<T>& args) const;
 
  private:
-  StepArgs<T> step_args(const GateOutputs<T>& gates) const;
+  ThreadPlan plan(const ForwardArgs<T>& args, int limit) const;
 
   LstmSpec spec_;
   const char* isa_;

@@ -24,8 +24,8 @@ constexpr std::int64_t kBlock = 64;
 // total[r][g] += sum over k of a[r][k] * w[k][g], a block of k at a time. The order in which one lane adds is
 // the same for every tile height, ISA level and batch: that is the bitwise guarantee.
 template <class T, int M>
-LSTMCORE_INLINE const T* multiply_add(Vec<T> (&total)[M][kGates], const T* const (&a)[M], const T* w,
-                                      std::int64_t K) {
+LSTMCORE_INLINE void multiply_add(Vec<T> (&total)[M][kGates], const T* const (&a)[M], const T* w,
+                                  std::int64_t K) {
   constexpr int L = lanes<T>;
   for (std::int64_t begin = 0; begin < K; begin += kBlock) {
     const std::int64_t end = begin + kBlock < K ? begin + kBlock : K;
@@ -43,7 +43,6 @@ LSTMCORE_INLINE const T* multiply_add(Vec<T> (&total)[M][kGates], const T* const
     for (int r = 0; r < M; ++r)
       for (int g = 0; g < kGates; ++g) total[r][g] += sum[r][g];
   }
-  return w;
 }
 
 template <class T>
@@ -94,26 +93,62 @@ LSTMCORE_INLINE void update_row(const StepArgs<T>& args, const CellOptions<Vec<T
   }
 }
 
+// z = x W + b: the head of a step that does not wait for the step before.
+template <class T, int M>
+LSTMCORE_INLINE void input_gates(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel,
+                                 Vec<T> (&total)[M][kGates]) {
+  constexpr int L = lanes<T>;
+  const T* x[M];
+  for (int r = 0; r < M; ++r) {
+    x[r] = rows[r].x;
+    for (int g = 0; g < kGates; ++g) total[r][g] = load(args.bias + (panel * kGates + g) * L);
+  }
+  multiply_add<T, M>(total, x, args.W + panel * args.I * kGates * L, args.I);
+}
+
+template <class T, int M>
+struct InputGatesTile {
+  static void run(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel) {
+    constexpr int L = lanes<T>;
+    Vec<T> total[M][kGates];
+    input_gates(args, rows, panel, total);
+    for (int r = 0; r < M; ++r)
+      for (int g = 0; g < kGates; ++g) store(rows[r].z + (panel * kGates + g) * L, total[r][g]);
+  }
+};
+
+// The rest of a step: z + h R, and the state update.
+template <class T, int M>
+LSTMCORE_INLINE void update_tile(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel,
+                                 Vec<T> (&total)[M][kGates]) {
+  constexpr int L = lanes<T>;
+  const T* h[M];
+  for (int r = 0; r < M; ++r) h[r] = rows[r].h;
+  multiply_add<T, M>(total, h, args.R + panel * args.P * kGates * L, args.P);
+
+  const CellOptions<Vec<T>> options = panel_options(args, panel);
+  const std::int64_t unit = panel * L;
+  const int units = args.H - unit < L ? static_cast<int>(args.H - unit) : L;
+  for (int r = 0; r < M; ++r) update_row(args, options, rows[r], total[r], unit, units);
+}
+
 template <class T, int M>
 struct StepTile {
   static void run(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel) {
-    constexpr int L = lanes<T>;
-    const T* x[M];
-    const T* h[M];
     Vec<T> total[M][kGates];
-    for (int r = 0; r < M; ++r) {
-      x[r] = rows[r].x;
-      h[r] = rows[r].h;
-      for (int g = 0; g < kGates; ++g) total[r][g] = load(args.bias + (panel * kGates + g) * L);
-    }
-    const T* w = args.weights + panel * (args.I + args.P) * kGates * L;
-    w = multiply_add<T, M>(total, x, w, args.I);
-    multiply_add<T, M>(total, h, w, args.P);
+    input_gates(args, rows, panel, total);
+    update_tile(args, rows, panel, total);
+  }
+};
 
-    const CellOptions<Vec<T>> options = panel_options(args, panel);
-    const std::int64_t unit = panel * L;
-    const int units = args.H - unit < L ? static_cast<int>(args.H - unit) : L;
-    for (int r = 0; r < M; ++r) update_row(args, options, rows[r], total[r], unit, units);
+template <class T, int M>
+struct RecurrentStepTile {
+  static void run(const StepArgs<T>& args, const Row<T>* rows, std::int64_t panel) {
+    constexpr int L = lanes<T>;
+    Vec<T> total[M][kGates];
+    for (int r = 0; r < M; ++r)
+      for (int g = 0; g < kGates; ++g) total[r][g] = load(rows[r].z + (panel * kGates + g) * L);
+    update_tile(args, rows, panel, total);
   }
 };
 
@@ -174,18 +209,10 @@ LSTMCORE_INLINE void for_tiles(const StepArgs<T>& args, const Row<T>* rows, std:
   }
 }
 
-template <class T>
-void step(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
-          std::int64_t panel_end) {
-  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel)
-    for_tiles<T, StepTile>(args, rows, n, panel);
-}
-
-template <class T>
-void project(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
-             std::int64_t panel_end) {
-  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel)
-    for_tiles<T, ProjectTile>(args, rows, n, panel);
+template <class T, template <class, int> class Tile>
+void run_panels(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
+                std::int64_t panel_end) {
+  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) for_tiles<T, Tile>(args, rows, n, panel);
 }
 
 template <class T>
@@ -195,6 +222,17 @@ void activate_array(Activation activation, const T* in, T* out, std::int64_t n) 
     const int units = n - k < L ? static_cast<int>(n - k) : L;
     store_units(out + k, activate(activation, load_units(in + k, units)), units);
   }
+}
+
+template <class T>
+constexpr KernelsOf<T> table() {
+  return {lanes<T>,
+          kTileRows,
+          run_panels<T, StepTile>,
+          run_panels<T, InputGatesTile>,
+          run_panels<T, RecurrentStepTile>,
+          run_panels<T, ProjectTile>,
+          activate_array<T>};
 }
 
 }  // namespace
@@ -207,8 +245,8 @@ void activate_array(Activation activation, const T* in, T* out, std::int64_t n) 
 extern const Kernels LSTMCORE_JOIN(kernels_, LSTMCORE_LEVEL);
 const Kernels LSTMCORE_JOIN(kernels_, LSTMCORE_LEVEL) = {
     LSTMCORE_TEXT(LSTMCORE_LEVEL),
-    {lanes<float>, kTileRows, step<float>, project<float>, activate_array<float>},
-    {lanes<double>, kTileRows, step<double>, project<double>, activate_array<double>},
+    table<float>(),
+    table<double>(),
 };
 
 }  // namespace cpu

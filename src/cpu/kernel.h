@@ -3,7 +3,8 @@
 // Packed weights, with L = lanes of the level. A panel is L units and all four of their gates, so one
 // register tile owns every gate of its units and the cell update never leaves registers:
 //
-//   weights    [panel][k = 0..I+P)[gate i, j, f, o][L]   rows of W, then rows of R
+//   W          [panel][k = 0..I)[gate i, j, f, o][L]
+//   R          [panel][k = 0..P)[gate i, j, f, o][L]
 //   bias       [panel][gate][L]                          forget bias added to f
 //   peepholes  [panel][p_i, p_f, p_o][L]
 //   projection [panel][k = 0..H)[4][L]                   4 L outputs a panel
@@ -24,6 +25,7 @@ constexpr int kGates = 4;
 template <class T>
 struct Row {
   const T* x;                // [I]
+  T* z;                      // [panels, 4, L]: x W + b, where it is computed ahead of the step
   const T* h;                // [P]
   const T* c;                // [H]
   T* c_out;                  // [H]
@@ -35,7 +37,8 @@ struct Row {
 template <class T>
 struct StepArgs {
   std::int64_t I, H, P;
-  const T* weights;
+  const T* W;
+  const T* R;
   const T* bias;
   const T* peepholes;  // null: none
   bool project;
@@ -51,12 +54,13 @@ template <class T>
 struct KernelsOf {
   int lanes;
   int tile_rows;  // rows that one register tile holds
-  // Gates and state update of rows [0, n) for units of panels [panel_begin, panel_end).
-  void (*step)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
-               std::int64_t panel_end);
-  // projected = clip(h_out projection) of rows [0, n) for projection panels [panel_begin, panel_end).
-  void (*project)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
-                  std::int64_t panel_end);
+  // Each works on rows [0, n) and the units of panels [panel_begin, panel_end).
+  using Run = void (*)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
+                       std::int64_t panel_end);
+  Run step;            // gates and state update, from x
+  Run input_gates;     // z = x W + b
+  Run recurrent_step;  // gates and state update, from z: bit for bit what `step` gives
+  Run project;         // projected = clip(h_out projection); panels are those of the projection
   void (*activate)(Activation, const T* in, T* out, std::int64_t n);
 };
 

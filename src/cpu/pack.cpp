@@ -29,6 +29,13 @@ void pack_gate_row(const T* row, std::int64_t H, std::int64_t k, std::int64_t K,
 }
 
 template <class T>
+AlignedArray<T> pack_gate_rows(const T* matrix, std::int64_t K, std::int64_t H, std::int64_t panels, int L) {
+  AlignedArray<T> packed(product(panels, K, kGates * L));
+  for (std::int64_t k = 0; k < K; ++k) pack_gate_row(matrix + k * 4 * H, H, k, K, L, packed.data());
+  return packed;
+}
+
+template <class T>
 void pack_peepholes(const T* const (&p)[3], std::int64_t H, int L, T* packed) {
   for (std::int64_t unit = 0; unit < H; ++unit)
     for (int g = 0; g < 3; ++g) packed[((unit / L) * 3 + g) * L + unit % L] = p[g][unit];
@@ -60,14 +67,11 @@ void pack_bias(const LstmSpec& spec, const T* b, int L, T* packed) {
 
 template <class T>
 PackedWeights<T> pack(const LstmSpec& spec, const LstmWeights<T>& weights, int L) {
-  const std::int64_t I = spec.input_size, H = spec.num_units, P = spec.output_size(), K = I + P;
+  const std::int64_t I = spec.input_size, H = spec.num_units, P = spec.output_size();
   PackedWeights<T> packed;
   packed.panels = panels_of(H, L);
-  packed.weights = AlignedArray<T>(product(packed.panels, K, kGates * L));
-  for (std::int64_t k = 0; k < I; ++k)
-    pack_gate_row(weights.W + k * 4 * H, H, k, K, L, packed.weights.data());
-  for (std::int64_t k = 0; k < P; ++k)
-    pack_gate_row(weights.R + k * 4 * H, H, I + k, K, L, packed.weights.data());
+  packed.W = pack_gate_rows(weights.W, I, H, packed.panels, L);
+  packed.R = pack_gate_rows(weights.R, P, H, packed.panels, L);
   packed.bias = AlignedArray<T>(product(packed.panels, kGates, L));
   pack_bias(spec, weights.b, L, packed.bias.data());
   if (spec.peepholes) {

@@ -11,10 +11,11 @@ template <class T>
 struct PackedWeights {
   std::int64_t panels = 0;             // of units
   std::int64_t projection_panels = 0;  // of outputs, 4 * lanes each
-  AlignedArray<T> weights, bias, peepholes, projection, projection_bias;
+  AlignedArray<T> W, R, bias, peepholes, projection, projection_bias;
 
   std::size_t bytes() const {
-    return weights.bytes() + bias.bytes() + peepholes.bytes() + projection.bytes() + projection_bias.bytes();
+    return W.bytes() + R.bytes() + bias.bytes() + peepholes.bytes() + projection.bytes() +
+           projection_bias.bytes();
   }
 };
 

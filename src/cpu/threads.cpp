@@ -65,6 +65,7 @@ void lower_by_environment(Limit& limit, const char* name, std::string& ignored) 
 const Limit& default_limit() {
   static const Limit limit = [] {
     Limit least = affinity_limit();
+    lower(least, kMaxThreads, "the most there can be");
     lower(least, cgroup_quota(), "cgroup CPU quota");
     std::string ignored;
     lower_by_environment(least, "OMP_NUM_THREADS", ignored);
@@ -96,8 +97,9 @@ std::string num_threads_reason() {
 }
 
 void set_num_threads(int threads) {
-  if (threads < 1 || threads > 1024)
-    throw std::invalid_argument("threads must be in 1..1024, got " + std::to_string(threads));
+  if (threads < 1 || threads > kMaxThreads)
+    throw std::invalid_argument("threads must be in 1.." + std::to_string(kMaxThreads) + ", got " +
+                                std::to_string(threads));
   chosen_threads = threads;
 }
 

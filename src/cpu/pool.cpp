@@ -1,0 +1,193 @@
+#include "cpu/pool.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <climits>
+#include <system_error>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "cpu/denormals.h"
+#include "lstmcore/runtime.h"
+
+namespace lstmcore {
+namespace cpu {
+namespace {
+
+// Spins of a thread that waits, each a few to tens of nanoseconds. A thread that has a core has claimed its
+// share well before kPatience; after kSpins, tens of microseconds, somebody else may have the core.
+constexpr int kPatience = 20, kSpins = 2000;
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  asm volatile("yield");
+#endif
+}
+
+// Numbers of the last phase in which this share was claimed, and done. They only grow, over all jobs. Each
+// has a cache line to itself: the first is written by whoever works, the second polled by all who wait.
+struct ShareState {
+  alignas(64) std::atomic<std::uint64_t> claimed{0};
+  alignas(64) std::atomic<std::uint64_t> done{0};
+};
+
+// What a worker needs to know of a job. It is copied under a sequence number, and a stale copy does no harm:
+// its phases are over, so nothing of it can be claimed any more.
+struct JobState {
+  std::atomic<std::uint64_t> first{0}, last{0};  // numbers of its phases
+  std::atomic<int> threads{0};
+  std::atomic<ShareFunction> work{nullptr};
+  std::atomic<const void*> job{nullptr};
+};
+
+struct Job {
+  std::uint64_t first, last;
+  int threads;
+  ShareFunction work;
+  const void* job;
+};
+
+class Pool {
+ public:
+  void run(int threads, std::int64_t phases, ShareFunction work, const void* job) {
+    const FlushDenormals flush;
+    if (threads == 1 || busy_.exchange(true, std::memory_order_acquire)) {
+      for (std::int64_t phase = 0; phase < phases; ++phase)
+        for (int share = 0; share < threads; ++share) work(job, phase, share);
+      return;
+    }
+    start_workers(threads - 1);
+    const Job mine = {last_ + 1, last_ + static_cast<std::uint64_t>(phases), threads, work, job};
+    publish(mine);
+    take_part(mine, 0);
+    last_ = mine.last;
+    busy_.store(false, std::memory_order_release);
+  }
+
+ private:
+  // The caller of a job is member 0, worker k is member k.
+  void take_part(const Job& job, int self) {
+    for (std::uint64_t phase = job.first; phase <= job.last; ++phase) {
+      if (claim(self, phase)) complete(self, phase, job);
+      for (int k = 0; k < job.threads; ++k)  // its own too: somebody else may have claimed it
+        finish(self + k < job.threads ? self + k : self + k - job.threads, phase, job);
+    }
+  }
+
+  // Waits until the share is done, and does it where nobody else does.
+  void finish(int share, std::uint64_t phase, const Job& job) {
+    for (int spins = 0; shares_[share].done.load(std::memory_order_acquire) < phase; ++spins) {
+      if (spins >= kPatience && claim(share, phase))
+        complete(share, phase, job);
+      else if (spins < kSpins)
+        pause();
+      else
+        std::this_thread::yield();
+    }
+  }
+
+  bool claim(int share, std::uint64_t phase) {
+    std::atomic<std::uint64_t>& claimed = shares_[share].claimed;
+    std::uint64_t before = claimed.load(std::memory_order_relaxed);
+    return before < phase && claimed.compare_exchange_strong(before, phase, std::memory_order_relaxed);
+  }
+  void complete(int share, std::uint64_t phase, const Job& job) {
+    job.work(job.job, static_cast<std::int64_t>(phase - job.first), share);
+    shares_[share].done.store(phase, std::memory_order_release);
+  }
+
+  void publish(const Job& job) {
+    const std::uint32_t sequence = sequence_.load(std::memory_order_relaxed);
+    sequence_.store(sequence + 1, std::memory_order_relaxed);  // odd: being written
+    std::atomic_thread_fence(std::memory_order_release);
+    job_.first.store(job.first, std::memory_order_relaxed);
+    job_.last.store(job.last, std::memory_order_relaxed);
+    job_.threads.store(job.threads, std::memory_order_relaxed);
+    job_.work.store(job.work, std::memory_order_relaxed);
+    job_.job.store(job.job, std::memory_order_relaxed);
+    sequence_.store(sequence + 2, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
+  }
+
+  // A copy of the job, if it is still the one numbered `sequence`.
+  bool copy_job(std::uint32_t sequence, Job& job) const {
+    if (sequence & 1) return false;
+    job = {job_.first.load(std::memory_order_relaxed), job_.last.load(std::memory_order_relaxed),
+           job_.threads.load(std::memory_order_relaxed), job_.work.load(std::memory_order_relaxed),
+           job_.job.load(std::memory_order_relaxed)};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return sequence_.load(std::memory_order_relaxed) == sequence;
+  }
+
+  std::uint32_t wait_for_job(std::uint32_t seen) {
+    for (int spins = 0; spins < kSpins; ++spins) {
+      const std::uint32_t sequence = sequence_.load(std::memory_order_acquire);
+      if (sequence != seen) return sequence;
+      pause();
+    }
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    futex(FUTEX_WAIT_PRIVATE, seen);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
+    return sequence_.load(std::memory_order_acquire);
+  }
+
+  void worker(int self) {
+    const FlushDenormals flush;
+    for (std::uint32_t seen = 0;;) {
+      const std::uint32_t sequence = wait_for_job(seen);
+      Job job;
+      if (sequence == seen || !copy_job(sequence, job)) continue;
+      seen = sequence;
+      if (self < job.threads) take_part(job, self);
+    }
+  }
+
+  // As many as the system lets it have. Signals are for the process's own threads.
+  void start_workers(int wanted) {
+    if (workers_ >= wanted) return;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      for (; workers_ < wanted; ++workers_)
+        std::thread([this, self = workers_ + 1] { worker(self); }).detach();
+    } catch (const std::system_error&) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  void futex(int operation, std::uint32_t value) {
+    syscall(SYS_futex, &sequence_, operation, value, nullptr, nullptr, 0);
+  }
+
+  std::atomic<bool> busy_{
+      false};  // a caller has the workers; what follows down to sleepers_ is written by it only
+  int workers_ = 0;
+  std::uint64_t last_ = 0;  // number of the last phase of the last job
+  alignas(64) std::atomic<std::uint32_t> sequence_{0};
+  JobState job_;
+  alignas(64) std::atomic<int> sleepers_{0};
+  ShareState shares_[kMaxThreads];
+};
+
+// Never destroyed: workers sleep in it until the process ends.
+Pool pool;
+
+}  // namespace
+
+void run_phases(int threads, std::int64_t phases, ShareFunction work, const void* job) {
+  pool.run(threads, phases, work, job);
+}
+
+}  // namespace cpu
+}  // namespace lstmcore

@@ -1,0 +1,236 @@
+#include "cpu/sequence.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "cpu/pool.h"
+
+namespace lstmcore {
+namespace cpu {
+namespace {
+
+// With this many rows or more, a step does its own input gates.
+constexpr std::int64_t kFusedRows = 8;
+// Bytes of z for one block of steps: they are written and read again, and are to stay in the L2 cache beside
+// a share of the weights. At most kMaxZRows, beyond which nothing is gained.
+constexpr std::int64_t kZBytes = 256 * 1024;
+constexpr std::int64_t kMinZRows = 12, kMaxZRows = 96;
+
+// Rows that are handed to a kernel at once: enough that reading a panel of weights again for the next ones is
+// cheap, and few enough to stay on the stack.
+constexpr std::int64_t kRowsAtOnce = 96;
+
+// Hands the rows added to it to a kernel, for one share of the panels.
+template <class T>
+class RowBatch {
+ public:
+  RowBatch(const StepArgs<T>& args, typename KernelsOf<T>::Run kernel, std::int64_t panels, int share,
+           int shares)
+      : args_(args),
+        kernel_(kernel),
+        begin_(part_begin(panels, share, shares)),
+        end_(part_begin(panels, share + 1, shares)) {}
+
+  void add(const Row<T>& row) {
+    rows_[n_++] = row;
+    if (n_ == kRowsAtOnce) run();
+  }
+  void run() {
+    if (n_) kernel_(args_, rows_, n_, begin_, end_);
+    n_ = 0;
+  }
+
+ private:
+  const StepArgs<T>& args_;
+  typename KernelsOf<T>::Run kernel_;
+  std::int64_t begin_, end_, n_ = 0;
+  Row<T> rows_[kRowsAtOnce];
+};
+
+std::int64_t rows_of_z(const LstmSpec& spec, std::int64_t steps, std::int64_t batch, std::int64_t row_bytes,
+                       const ThreadPlan& plan) {
+  // Groups of rows would each need a z of their own, and are never this small.
+  if (plan.split == Split::rows && plan.threads > 1) return 0;
+  if (steps < 2 || spec.input_size == 0 || row_bytes == 0) return 0;
+  const std::int64_t rows = std::min(std::max(kZBytes / row_bytes, kMinZRows), kMaxZRows);
+  return std::min(rows, batch < kFusedRows ? steps * batch : rows);
+}
+
+template <class T>
+StepArgs<T> make_step_args(const PackedWeights<T>& packed, const LstmSpec& spec,
+                           const GateOutputs<T>& gates) {
+  StepArgs<T> args;
+  args.I = spec.input_size;
+  args.H = spec.num_units;
+  args.P = spec.output_size();
+  args.W = packed.W.data();
+  args.R = packed.R.data();
+  args.bias = packed.bias.data();
+  args.peepholes = packed.peepholes.data();
+  args.project = packed.projection_panels > 0;
+  args.projection = packed.projection.data();
+  args.projection_bias = packed.projection_bias.data();
+  args.activation = spec.activation;
+  args.clip_cell = spec.cell_clip.has_value();
+  args.cell_clip = static_cast<T>(spec.cell_clip.value_or(0));
+  args.clip_projection = spec.proj_clip.has_value();
+  args.proj_clip = static_cast<T>(spec.proj_clip.value_or(0));
+  args.gates = gates;
+  return args;
+}
+
+// Elements of z for one row at one step.
+template <class T>
+std::int64_t z_size(const PackedWeights<T>& packed, const KernelsOf<T>& kernels) {
+  return packed.panels * kGates * kernels.lanes;
+}
+
+}  // namespace
+
+template <class T>
+SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>& packed, const LstmSpec& spec,
+                            const ForwardArgs<T>& args, const ThreadPlan& plan)
+    : kernels_(kernels),
+      packed_(packed),
+      args_(args),
+      plan_(plan),
+      z_rows_(rows_of_z(spec, args.steps, args.batch,
+                        z_size(packed, kernels) * static_cast<std::int64_t>(sizeof(T)), plan)),
+      scratch_(args, spec, z_rows_ * z_size(packed, kernels)),
+      rows_(args_, spec, scratch_),
+      step_args_(make_step_args(packed, spec, args.gates)) {
+  if (!args.lengths) return;
+  std::iota(scratch_.order, scratch_.order + args.batch, std::int64_t{0});
+  std::stable_sort(scratch_.order, scratch_.order + args.batch,
+                   [&](std::int64_t a, std::int64_t b) { return args.lengths[a] > args.lengths[b]; });
+}
+
+template <class T>
+void SequenceRun<T>::run() const {
+  if (plan_.threads == 1 || plan_.split == Split::units) {
+    struct Job {
+      const SequenceRun& run;
+      const RowSet<T> rows;
+      const Schedule schedule;
+    } const job = {*this, all_rows(), schedule(all_rows())};
+    const auto work = [](const void* of, std::int64_t phase, int share) {
+      const Job& job = *static_cast<const Job*>(of);
+      job.run.run_phase(job.rows, job.schedule, phase, share, job.run.plan_.threads);
+    };
+    run_phases(plan_.threads, job.schedule.phases(), work, &job);
+  } else {
+    const auto work = [](const void* of, std::int64_t, int share) {
+      const SequenceRun& run = *static_cast<const SequenceRun*>(of);
+      run.run_alone(run.share_of_rows(share));
+    };
+    run_phases(plan_.threads, 1, work, this);
+  }
+}
+
+template <class T>
+void SequenceRun<T>::run_alone(const RowSet<T>& rows) const {
+  const Schedule schedule = this->schedule(rows);
+  for (std::int64_t phase = 0; phase < schedule.phases(); ++phase) run_phase(rows, schedule, phase, 0, 1);
+}
+
+template <class T>
+RowSet<T> SequenceRun<T>::all_rows() const {
+  return RowSet<T>(rows_, scratch_.order, 0, 1, args_.batch);
+}
+
+// Sorted rows are dealt out in turn, so that every share has long and short ones.
+template <class T>
+RowSet<T> SequenceRun<T>::share_of_rows(int share) const {
+  const std::int64_t N = args_.batch, shares = plan_.threads;
+  if (scratch_.order)
+    return RowSet<T>(rows_, scratch_.order, share, shares, (N - share + shares - 1) / shares);
+  const std::int64_t begin = part_begin(N, share, plan_.threads);
+  return RowSet<T>(rows_, nullptr, begin, 1, part_begin(N, share + 1, plan_.threads) - begin);
+}
+
+template <class T>
+typename SequenceRun<T>::Schedule SequenceRun<T>::schedule(const RowSet<T>& rows) const {
+  const std::int64_t steps = rows.longest();
+  std::int64_t fused = steps;
+  if (z_rows_ > 0 && rows.size() < kFusedRows)
+    fused = 0;
+  else if (z_rows_ > 0)
+    fused = rows.length(kFusedRows - 1);  // from there on fewer rows run
+  const std::int64_t running = rows.running(fused);
+  return {steps, fused, running ? z_rows_ / running : 1, running, step_args_.project ? 2 : 1};
+}
+
+template <class T>
+std::int64_t SequenceRun<T>::Schedule::phases() const {
+  const std::int64_t ahead = steps - fused;
+  return stages * steps + (ahead + block - 1) / block + 1;
+}
+
+template <class T>
+void SequenceRun<T>::run_phase(const RowSet<T>& rows, const Schedule& schedule, std::int64_t phase, int share,
+                               int shares) const {
+  const std::int64_t fused_phases = schedule.stages * schedule.fused;
+  if (phase + 1 == schedule.phases()) {
+    for (std::int64_t k = part_begin(rows.size(), share, shares);
+         k < part_begin(rows.size(), share + 1, shares); ++k)
+      rows_.finish(rows.index(k));
+    return;
+  }
+  std::int64_t step = phase / schedule.stages, stage = phase % schedule.stages;
+  if (phase >= fused_phases) {
+    const std::int64_t block_phases = 1 + schedule.stages * schedule.block;
+    const std::int64_t block = (phase - fused_phases) / block_phases,
+                       within = (phase - fused_phases) % block_phases;
+    const std::int64_t begin = schedule.fused + block * schedule.block;
+    if (within == 0) return input_gates(rows, schedule, begin, share, shares);
+    step = begin + (within - 1) / schedule.stages;
+    stage = (within - 1) % schedule.stages;
+  }
+  if (stage == 0)
+    this->step(rows, schedule, step, share, shares);
+  else
+    project(rows, step, share, shares);
+}
+
+template <class T>
+Row<T> SequenceRun<T>::row_with_z(const RowSet<T>& rows, const Schedule& schedule, std::int64_t k,
+                                  std::int64_t step) const {
+  Row<T> row = rows.at(k, step);
+  row.z =
+      scratch_.z + ((step - schedule.fused) % schedule.block * schedule.rows + k) * z_size(packed_, kernels_);
+  return row;
+}
+
+template <class T>
+void SequenceRun<T>::input_gates(const RowSet<T>& rows, const Schedule& schedule, std::int64_t begin,
+                                 int share, int shares) const {
+  RowBatch<T> batch(step_args_, kernels_.input_gates, packed_.panels, share, shares);
+  for (std::int64_t step = begin; step < std::min(begin + schedule.block, schedule.steps); ++step)
+    for (std::int64_t k = 0, n = rows.running(step); k < n; ++k)
+      batch.add(row_with_z(rows, schedule, k, step));
+  batch.run();
+}
+
+template <class T>
+void SequenceRun<T>::step(const RowSet<T>& rows, const Schedule& schedule, std::int64_t step, int share,
+                          int shares) const {
+  const bool ahead = step >= schedule.fused;
+  RowBatch<T> batch(step_args_, ahead ? kernels_.recurrent_step : kernels_.step, packed_.panels, share,
+                    shares);
+  for (std::int64_t k = 0, n = rows.running(step); k < n; ++k)
+    batch.add(ahead ? row_with_z(rows, schedule, k, step) : rows.at(k, step));
+  batch.run();
+}
+
+template <class T>
+void SequenceRun<T>::project(const RowSet<T>& rows, std::int64_t step, int share, int shares) const {
+  RowBatch<T> batch(step_args_, kernels_.project, packed_.projection_panels, share, shares);
+  for (std::int64_t k = 0, n = rows.running(step); k < n; ++k) batch.add(rows.at(k, step));
+  batch.run();
+}
+
+template class SequenceRun<float>;
+template class SequenceRun<double>;
+
+}  // namespace cpu
+}  // namespace lstmcore

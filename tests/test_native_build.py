@@ -44,8 +44,9 @@ def kernel_objects(build: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_cpp_tests_pass_on_each_isa(build: Path, isa: str) -> None:
-    assert run(build / "test_api", LSTMCORE_FORCE_ISA=isa) == f"{isa}: all checks passed\n"
+@pytest.mark.parametrize("test", ["test_api", "test_engine", "test_stream"])
+def test_cpp_tests_pass_on_each_isa(build: Path, isa: str, test: str) -> None:
+    assert run(build / test, LSTMCORE_FORCE_ISA=isa) == f"{isa}: all checks passed\n"
 
 
 def test_levels_with_fma_agree_bit_for_bit(build: Path) -> None:

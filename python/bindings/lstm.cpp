@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -82,6 +83,13 @@ class PyLstm {
   }
   std::size_t packed_bytes() const {
     return std::visit([](const auto& lstm) { return lstm.packed_bytes(); }, lstm_);
+  }
+  // Of this object's Lstm<T>, null where T is the other type. `self` is this object.
+  template <class T>
+  std::shared_ptr<const Lstm<T>> shared(const py::object& self) const {
+    const auto* lstm = std::get_if<Lstm<T>>(&lstm_);
+    if (!lstm) return nullptr;
+    return {lstm, [self](const Lstm<T>*) {}};
   }
   const char* dtype() const { return std::holds_alternative<Lstm<float>>(lstm_) ? "float32" : "float64"; }
 
@@ -231,7 +239,29 @@ PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t 
   throw py::type_error("kernel: expected float32 or float64, got " + py::str(dtype).cast<std::string>());
 }
 
+template <class T>
+Layers<T> layers_of_type(const py::sequence& lstms) {
+  Layers<T> layers;
+  for (const py::handle& item : lstms) {
+    const auto lstm = py::reinterpret_borrow<py::object>(item);
+    if (!py::isinstance<PyLstm>(lstm)) throw py::type_error("layers: expected _core.Lstm objects");
+    layers.push_back(lstm.cast<const PyLstm&>().shared<T>(lstm));
+    if (!layers.back()) throw py::type_error("layers: expected one dtype for all");
+  }
+  return layers;
+}
+
 }  // namespace
+
+AnyLayers layers_of(const py::object& lstms) {
+  if (!py::isinstance<py::sequence>(lstms) || py::len(lstms) == 0)
+    throw py::type_error("layers: expected a sequence of _core.Lstm objects, and at least one");
+  const auto sequence = py::reinterpret_borrow<py::sequence>(lstms);
+  const py::object first = sequence[0];
+  if (!py::isinstance<PyLstm>(first) || first.cast<const PyLstm&>().shared<float>(first))
+    return layers_of_type<float>(sequence);
+  return layers_of_type<double>(sequence);
+}
 
 void register_lstm(py::module_& module) {
   const py::object none = py::none();

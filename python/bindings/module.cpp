@@ -10,6 +10,7 @@
 #include "lstm.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
+#include "stream.h"
 
 namespace lstmcore {
 namespace python {
@@ -76,6 +77,8 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace lstmcore;
   module.attr("__version__") = LSTMCORE_VERSION;
   python::register_lstm(module);
+  python::register_stream(module);
+  python::register_stream_bank(module);
   module.def("fused_activations", &activation_names);
   module.def("activate", &python::activate_any, pybind11::arg("name"), pybind11::arg("x"));
   module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         load_checkpoint,
         restore,
     )
+    from lstmcore.streams import Stream, StreamBank
 
 __all__ = [
     "AUTO_REUSE",
@@ -71,6 +72,8 @@ __all__ = [
     "NotFoundError",
     "RNNCell",
     "ResidualWrapper",
+    "Stream",
+    "StreamBank",
     "Variable",
     "VariableScope",
     "__version__",
@@ -98,6 +101,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("Stream", "StreamBank"):
+        from lstmcore import streams
+
+        return getattr(streams, name)
     # Reading files takes as long to import as all the rest, and a serving process may never do it.
     if name in __all__:
         from lstmcore import checkpoint

@@ -1,0 +1,37 @@
+#include "dense.h"
+
+namespace lstmcore {
+namespace python {
+
+using py::detail::npy_api;
+
+py::array dense_input(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape) {
+  if (is_dense(value, dtype, shape)) return py::reinterpret_borrow<py::array>(value);
+  auto given = py::reinterpret_borrow<py::object>(value);
+  constexpr int kLayout = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ALIGNED_;
+  if (py::isinstance<py::array>(given) && !py::detail::check_flags(value, kLayout)) {
+    given = py::reinterpret_steal<py::object>(
+        npy_api::get().PyArray_FromAny_(value, nullptr, 0, 0, kLayout, nullptr));
+    if (!given) throw py::error_already_set();
+  }
+  return checked_input(given, name, dtype, shape);
+}
+
+py::array dense_output(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape) {
+  if (is_dense(value, dtype, shape) && py::detail::check_flags(value, npy_api::NPY_ARRAY_WRITEABLE_))
+    return py::reinterpret_borrow<py::array>(value);
+  checked_input(value, name, dtype, shape);
+  return checked_output(value, name, dtype, shape);
+}
+
+py::array new_array(const py::dtype& dtype, const Shape& shape) {
+  const auto& api = npy_api::get();
+  PyObject* array =
+      api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype.inc_ref().ptr(), static_cast<int>(shape.size()),
+                                shape.data(), nullptr, nullptr, 0, nullptr);
+  if (!array) throw py::error_already_set();
+  return py::reinterpret_steal<py::array>(array);
+}
+
+}  // namespace python
+}  // namespace lstmcore

@@ -1,0 +1,31 @@
+// Dense arrays in calls that take less than a microsecond: the usual array is recognised by a few
+// comparisons, any other goes through the checks of arrays.h, which convert nothing and say what is wrong.
+#pragma once
+
+#include "arrays.h"
+
+namespace lstmcore {
+namespace python {
+
+// A C-contiguous, aligned array of just this dtype object and shape.
+inline bool is_dense(PyObject* value, const py::dtype& dtype, const Shape& shape) {
+  constexpr int kFlags =
+      py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!py::detail::npy_api::get().PyArray_Check_(value)) return false;
+  const auto* array = py::detail::array_proxy(value);
+  if (array->descr != dtype.ptr() || array->nd != static_cast<int>(shape.size())) return false;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    if (shape[axis] != kAnySize && shape[axis] != array->dimensions[axis]) return false;
+  return (array->flags & kFlags) == kFlags;
+}
+
+// As checked_input, but an array of another layout is copied.
+py::array dense_input(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape);
+
+// As checked_input, and writable.
+py::array dense_output(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape);
+
+py::array new_array(const py::dtype& dtype, const Shape& shape);
+
+}  // namespace python
+}  // namespace lstmcore

@@ -1,0 +1,39 @@
+// Objects that one thread at a time may use, and calls without the GIL.
+#pragma once
+
+#include <Python.h>
+
+#include <atomic>
+#include <stdexcept>
+
+namespace lstmcore {
+namespace python {
+
+// Refuses the second of two threads that use one object at once: waiting would be no help, as the order of
+// the steps would be left to chance.
+class InUse {
+ public:
+  InUse(std::atomic_flag& flag, const char* message) : flag_(flag) {
+    if (flag_.test_and_set(std::memory_order_acquire)) throw std::runtime_error(message);
+  }
+  ~InUse() { flag_.clear(std::memory_order_release); }
+  InUse(const InUse&) = delete;
+  InUse& operator=(const InUse&) = delete;
+
+ private:
+  std::atomic_flag& flag_;
+};
+
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() { PyEval_RestoreThread(state_); }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+}  // namespace python
+}  // namespace lstmcore

@@ -19,8 +19,8 @@ class AlignedArray {
     if (size == 0) return;
     if (size > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_alloc();
     data_ = {static_cast<T*>(::operator new(size * sizeof(T), alignment(size))), Free{alignment(size)}};
-    // Before the first touch. Reading weights of many megabytes from small pages is a tenth slower; where there are
-    // no large ones, this does nothing.
+    // Before the first touch. Reading weights of many megabytes from small pages is a tenth slower; where
+    // there are no large ones, this does nothing.
     if (alignment(size) == kHugePage) madvise(data_.get(), size * sizeof(T), MADV_HUGEPAGE);
     std::uninitialized_value_construct_n(data_.get(), size);
   }

@@ -56,7 +56,8 @@ class SequenceRun {
   const PackedWeights<T>& packed_;
   const ForwardArgs<T>& args_;
   ThreadPlan plan_;
-  std::int64_t z_rows_;  // heads of steps that are computed at once; 0: none are
+  std::int64_t fused_rows_;  // where so many run, a step does its own input gates
+  std::int64_t z_rows_;      // heads of steps that are computed at once; 0: none are
   Scratch<T> scratch_;
   Rows<T> rows_;
   StepArgs<T> step_args_;

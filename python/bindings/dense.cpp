@@ -24,13 +24,25 @@ py::array dense_output(PyObject* value, const char* name, const py::dtype& dtype
   return checked_output(value, name, dtype, shape);
 }
 
-py::array new_array(const py::dtype& dtype, const Shape& shape) {
+namespace {
+
+py::array new_array(const py::dtype& dtype, int ndim, const py::ssize_t* shape) {
   const auto& api = npy_api::get();
-  PyObject* array =
-      api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype.inc_ref().ptr(), static_cast<int>(shape.size()),
-                                shape.data(), nullptr, nullptr, 0, nullptr);
+  PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype.inc_ref().ptr(), ndim, shape, nullptr,
+                                              nullptr, 0, nullptr);
   if (!array) throw py::error_already_set();
   return py::reinterpret_steal<py::array>(array);
+}
+
+}  // namespace
+
+py::array new_array(const py::dtype& dtype, const Shape& shape) {
+  return new_array(dtype, static_cast<int>(shape.size()), shape.data());
+}
+
+py::array new_matrix(const py::dtype& dtype, py::ssize_t rows, py::ssize_t width) {
+  const py::ssize_t shape[] = {rows, width};
+  return new_array(dtype, 2, shape);
 }
 
 }  // namespace python

@@ -19,6 +19,17 @@ inline bool is_dense(PyObject* value, const py::dtype& dtype, const Shape& shape
   return (array->flags & kFlags) == kFlags;
 }
 
+// The same for a matrix; kAnySize rows: any number.
+inline bool is_dense_matrix(PyObject* value, const py::dtype& dtype, py::ssize_t rows, py::ssize_t width) {
+  constexpr int kFlags =
+      py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!py::detail::npy_api::get().PyArray_Check_(value)) return false;
+  const auto* array = py::detail::array_proxy(value);
+  return array->descr == dtype.ptr() && array->nd == 2 &&
+         (rows == kAnySize || array->dimensions[0] == rows) && array->dimensions[1] == width &&
+         (array->flags & kFlags) == kFlags;
+}
+
 // As checked_input, but an array of another layout is copied.
 py::array dense_input(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape);
 
@@ -26,6 +37,7 @@ py::array dense_input(PyObject* value, const char* name, const py::dtype& dtype,
 py::array dense_output(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape);
 
 py::array new_array(const py::dtype& dtype, const Shape& shape);
+py::array new_matrix(const py::dtype& dtype, py::ssize_t rows, py::ssize_t width);
 
 }  // namespace python
 }  // namespace lstmcore

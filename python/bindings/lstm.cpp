@@ -6,11 +6,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "arrays.h"
+#include "dense.h"
+#include "fastcall.h"
+#include "in_use.h"
 #include "lstmcore/lstm.h"
 
 namespace lstmcore {
@@ -57,23 +61,125 @@ Lstm<T> make_lstm(const LstmSpec& base, const py::object& kernel_, const py::obj
   return Lstm<T>(spec, weights, isa);
 }
 
-template <class T>
-SequenceView<T> view(py::array& array, bool time_major) {
-  constexpr auto size = static_cast<py::ssize_t>(sizeof(T));
-  const py::ssize_t first = array.strides(0) / size, second = array.strides(1) / size;
-  return {mutable_data<T>(array), time_major ? first : second, time_major ? second : first};
-}
-
 struct SequenceRequest {
-  py::object x, c0, h0, lengths, out, c_out;
+  py::object x, c0, h0, lengths, offsets, out, c_out;
   bool time_major, reverse;
-  int threads;
+  std::optional<int> threads;
+};
+
+// The checked arrays of a request, kept alive, and where the results go.
+template <class T>
+class SequenceCall {
+ public:
+  SequenceCall(const Lstm<T>& lstm, const SequenceRequest& request)
+      : dtype_(py::dtype::of<T>()), H_(lstm.spec().num_units), P_(lstm.spec().output_size()) {
+    if (request.threads && *request.threads < 1)
+      throw py::value_error("threads must be at least 1, got " + std::to_string(*request.threads));
+    args_.threads = request.threads.value_or(0);
+    args_.reverse = request.reverse;
+    if (request.offsets.is_none())
+      take_padded(request, lstm.spec().input_size);
+    else
+      take_packed(request, lstm.spec().input_size);
+    if (!request.c0.is_none()) args_.c0 = take_input(request.c0, "c0", {args_.batch, H_});
+    if (!request.h0.is_none()) args_.h0 = take_input(request.h0, "h0", {args_.batch, P_});
+    take_outputs(request);
+  }
+
+  const ForwardArgs<T>& args() const { return args_; }
+  ForwardCall<T> with(const Lstm<T>& lstm) const { return {&lstm, args_}; }
+  py::tuple result() const { return py::make_tuple(y_, c_n_, h_n_); }
+
+ private:
+  const T* take_input(const py::object& value, const char* name, const Shape& shape) {
+    inputs_.emplace_back(checked_input(value, name, dtype_, shape), name);
+    return data<T>(inputs_.back().first);
+  }
+
+  // Copied, as another thread may change the array once the GIL is released.
+  void take_indices(const py::object& value, const char* name, py::ssize_t size) {
+    const py::array indices = checked_input(value, name, py::dtype::of<std::int64_t>(), {size});
+    inputs_.emplace_back(indices, name);
+    indices_.assign(data<std::int64_t>(indices), data<std::int64_t>(indices) + indices.size());
+  }
+
+  void take_padded(const SequenceRequest& request, py::ssize_t I) {
+    const T* const x = take_input(request.x, "x", {kAnySize, kAnySize, I});
+    const py::array& array = inputs_.back().first;
+    outer_ = {array.shape(0), array.shape(1)};
+    time_major_ = request.time_major;
+    args_.steps = outer_[time_major_ ? 0 : 1];
+    args_.batch = outer_[time_major_ ? 1 : 0];
+    args_.x = {x, time_major_ ? args_.batch * I : I, time_major_ ? I : args_.steps * I};
+    if (request.lengths.is_none()) return;
+    take_indices(request.lengths, "lengths", args_.batch);
+    args_.lengths = indices_.data();
+  }
+
+  void take_packed(const SequenceRequest& request, py::ssize_t I) {
+    if (!request.lengths.is_none()) throw py::value_error("lengths and offsets exclude each other");
+    args_.x = {take_input(request.x, "x", {kAnySize, I}), I, 0};
+    outer_ = {inputs_.back().first.shape(0)};
+    take_indices(request.offsets, "offsets", kAnySize);
+    if (indices_.empty()) throw py::value_error("offsets: expected one more entry than rows, got none");
+    if (indices_.front() != 0 || indices_.back() != outer_[0])
+      throw py::value_error("offsets: expected to begin with 0 and end with " + std::to_string(outer_[0]) +
+                            ", the length of x, got " + std::to_string(indices_.front()) + " and " +
+                            std::to_string(indices_.back()));
+    args_.batch = static_cast<std::int64_t>(indices_.size()) - 1;
+    for (std::size_t n = 0; n + 1 < indices_.size(); ++n) {
+      if (indices_[n + 1] < indices_[n])
+        throw py::value_error("offsets must not decrease, got " + std::to_string(indices_[n + 1]) +
+                              " after " + std::to_string(indices_[n]));
+      args_.steps = std::max(args_.steps, indices_[n + 1] - indices_[n]);
+    }
+    args_.offsets = indices_.data();
+  }
+
+  py::array take_output(const py::object& value, const char* name, py::ssize_t width) {
+    Shape shape = outer_;
+    shape.push_back(width);
+    if (value.is_none()) return new_array(dtype_, shape);
+    py::array output = checked_output(value, name, dtype_, shape);
+    for (const auto& [input, input_name] : inputs_) check_no_overlap(output, name, input, input_name);
+    return output;
+  }
+
+  SequenceView<T> view_of(py::array& array) const {
+    constexpr auto size = static_cast<py::ssize_t>(sizeof(T));
+    if (args_.offsets) return {mutable_data<T>(array), array.strides(0) / size, 0};
+    const py::ssize_t first = array.strides(0) / size, second = array.strides(1) / size;
+    return {mutable_data<T>(array), time_major_ ? first : second, time_major_ ? second : first};
+  }
+
+  void take_outputs(const SequenceRequest& request) {
+    y_ = take_output(request.out, "out", P_);
+    args_.y = view_of(y_);
+    if (!request.c_out.is_none()) {
+      c_out_ = take_output(request.c_out, "c_out", H_);
+      check_no_overlap(c_out_, "c_out", y_, "out");
+      args_.c_seq = view_of(c_out_);
+    }
+    c_n_ = new_matrix(dtype_, args_.batch, H_);
+    h_n_ = new_matrix(dtype_, args_.batch, P_);
+    args_.c_n = mutable_data<T>(c_n_);
+    args_.h_n = mutable_data<T>(h_n_);
+  }
+
+  ForwardArgs<T> args_;
+  py::dtype dtype_;
+  py::ssize_t H_, P_;
+  bool time_major_ = false;
+  Shape outer_;  // of x and the outputs, without their last axis
+  std::vector<std::pair<py::array, const char*>> inputs_;
+  std::vector<std::int64_t> indices_;
+  py::array y_, c_out_, c_n_, h_n_;
 };
 
 class PyLstm {
  public:
   template <class T>
-  explicit PyLstm(Lstm<T>&& lstm) : lstm_(std::move(lstm)) {}
+  explicit PyLstm(Lstm<T>&& lstm) : lstm_(std::move(lstm)), dtype_(py::dtype::of<T>()) {}
 
   const LstmSpec& spec() const {
     return std::visit([](const auto& lstm) -> const LstmSpec& { return lstm.spec(); }, lstm_);
@@ -93,11 +199,41 @@ class PyLstm {
   }
   const char* dtype() const { return std::holds_alternative<Lstm<float>>(lstm_) ? "float32" : "float64"; }
 
-  py::tuple step(const py::object& x, const py::object& c, const py::object& h) const {
-    return std::visit([&](const auto& lstm) { return step_of(lstm, x, c, h); }, lstm_);
+  // x, c, h, and where they are to go: out and state_out, null for new arrays.
+  PyObject* step(PyObject* const (&values)[5]) const {
+    if (const auto* lstm = std::get_if<Lstm<float>>(&lstm_)) return step_of(*lstm, values);
+    return step_of(std::get<Lstm<double>>(lstm_), values);
   }
   py::tuple forward(const SequenceRequest& request) const {
-    return std::visit([&](const auto& lstm) { return forward_of(lstm, request); }, lstm_);
+    return std::visit(
+        [&](const auto& lstm) {
+          SequenceCall call(lstm, request);
+          {
+            const py::gil_scoped_release release;
+            lstm.forward(call.args());
+          }
+          return call.result();
+        },
+        lstm_);
+  }
+  // This one forwards and the other one backwards over the same x.
+  py::tuple forward_both(const PyLstm& other, const SequenceRequest& request,
+                         const SequenceRequest& other_request) const {
+    return std::visit(
+        [&](const auto& lstm) {
+          using LstmOfT = std::decay_t<decltype(lstm)>;
+          const auto* other_lstm = std::get_if<LstmOfT>(&other.lstm_);
+          if (!other_lstm)
+            throw py::type_error("bw: expected the dtype of fw, got " + std::string(other.dtype()));
+          SequenceCall call(lstm, request), other_call(*other_lstm, other_request);
+          {
+            const py::gil_scoped_release release;
+            const decltype(call.with(lstm)) calls[] = {call.with(lstm), other_call.with(*other_lstm)};
+            forward_all(calls, 2);
+          }
+          return py::make_tuple(call.result(), other_call.result());
+        },
+        lstm_);
   }
   py::tuple forward_gates(const py::object& x, const py::object& c0, const py::object& h0,
                           std::int64_t steps) const {
@@ -106,73 +242,38 @@ class PyLstm {
 
  private:
   template <class T>
-  static py::tuple step_of(const Lstm<T>& lstm, const py::object& x_, const py::object& c_,
-                           const py::object& h_) {
-    const auto dtype = py::dtype::of<T>();
+  PyObject* step_of(const Lstm<T>& lstm, PyObject* const (&values)[5]) const {
     const py::ssize_t H = lstm.spec().num_units, P = lstm.spec().output_size();
-    const py::array x = checked_input(x_, "x", dtype, {kAnySize, lstm.spec().input_size});
+    const py::array x = matrix(values[0], "x", kAnySize, lstm.spec().input_size);
     const py::ssize_t N = x.shape(0);
-    const py::array c = checked_input(c_, "c", dtype, {N, H});
-    const py::array h = checked_input(h_, "h", dtype, {N, P});
-    py::array c_new(dtype, Shape{N, H}), h_new(dtype, Shape{N, P});
+    const py::array c = matrix(values[1], "c", N, H), h = matrix(values[2], "h", N, P);
+    py::array h_new = values[3] ? dense_output(values[3], "out", dtype_, {N, P}) : new_matrix(dtype_, N, P);
+    py::array c_new =
+        values[4] ? dense_output(values[4], "state_out", dtype_, {N, H}) : new_matrix(dtype_, N, H);
+    if (values[3] || values[4]) {
+      for (const auto& [input, name] : {std::pair(&x, "x"), std::pair(&c, "c"), std::pair(&h, "h")}) {
+        check_no_overlap(h_new, "out", *input, name);
+        const bool in_place = input == &c && c_new.data() == c.data();
+        if (!in_place) check_no_overlap(c_new, "state_out", *input, name);
+      }
+      check_no_overlap(c_new, "state_out", h_new, "out");
+    }
     T* const c_to = mutable_data<T>(c_new);
     T* const h_to = mutable_data<T>(h_new);
     {
-      const py::gil_scoped_release release;
+      const WithoutGil without_gil;
       lstm.step(N, data<T>(x), data<T>(c), data<T>(h), c_to, h_to);
     }
-    return py::make_tuple(std::move(c_new), std::move(h_new));
+    PyObject* const result = PyTuple_New(2);
+    if (!result) throw py::error_already_set();
+    PyTuple_SET_ITEM(result, 0, c_new.release().ptr());
+    PyTuple_SET_ITEM(result, 1, h_new.release().ptr());
+    return result;
   }
 
-  template <class T>
-  static py::tuple forward_of(const Lstm<T>& lstm, const SequenceRequest& request) {
-    const auto dtype = py::dtype::of<T>();
-    const py::ssize_t H = lstm.spec().num_units, P = lstm.spec().output_size();
-    py::array x = checked_input(request.x, "x", dtype, {kAnySize, kAnySize, lstm.spec().input_size});
-    const auto outer = [&](py::ssize_t width) { return Shape{x.shape(0), x.shape(1), width}; };
-
-    ForwardArgs<T> args;
-    args.steps = x.shape(request.time_major ? 0 : 1);
-    args.batch = x.shape(request.time_major ? 1 : 0);
-    args.reverse = request.reverse;
-    args.threads = request.threads;
-    const py::ssize_t row = x.shape(2);
-    args.x = {data<T>(x), request.time_major ? args.batch * row : row,
-              request.time_major ? row : args.steps * row};
-
-    py::array c0, h0, lengths, c_out;
-    if (!request.c0.is_none())
-      args.c0 = data<T>(c0 = checked_input(request.c0, "c0", dtype, {args.batch, H}));
-    if (!request.h0.is_none())
-      args.h0 = data<T>(h0 = checked_input(request.h0, "h0", dtype, {args.batch, P}));
-    std::vector<std::int64_t> lengths_copy;  // another thread may change the array once the GIL is released
-    if (!request.lengths.is_none()) {
-      lengths = checked_input(request.lengths, "lengths", py::dtype::of<std::int64_t>(), {args.batch});
-      lengths_copy.assign(data<std::int64_t>(lengths), data<std::int64_t>(lengths) + args.batch);
-      args.lengths = lengths_copy.data();
-    }
-    if (request.threads < 0)
-      throw py::value_error("threads must not be negative, got " + std::to_string(request.threads));
-    py::array y = request.out.is_none() ? py::array(dtype, outer(P))
-                                        : checked_output(request.out, "out", dtype, outer(P));
-    args.y = view<T>(y, request.time_major);
-    const std::pair<const py::array*, const char*> inputs[] = {
-        {&x, "x"}, {&c0, "c0"}, {&h0, "h0"}, {&lengths, "lengths"}};
-    for (const auto& [input, name] : inputs) check_no_overlap(y, "out", *input, name);
-    if (!request.c_out.is_none()) {
-      c_out = checked_output(request.c_out, "c_out", dtype, outer(H));
-      args.c_seq = view<T>(c_out, request.time_major);
-      for (const auto& [input, name] : inputs) check_no_overlap(c_out, "c_out", *input, name);
-      check_no_overlap(c_out, "c_out", y, "out");
-    }
-    py::array c_n(dtype, Shape{args.batch, H}), h_n(dtype, Shape{args.batch, P});
-    args.c_n = mutable_data<T>(c_n);
-    args.h_n = mutable_data<T>(h_n);
-    {
-      const py::gil_scoped_release release;
-      lstm.forward(args);
-    }
-    return py::make_tuple(std::move(y), std::move(c_n), std::move(h_n));
+  py::array matrix(PyObject* value, const char* name, py::ssize_t rows, py::ssize_t width) const {
+    if (is_dense_matrix(value, dtype_, rows, width)) return py::reinterpret_borrow<py::array>(value);
+    return checked_input(value, name, dtype_, {rows, width});
   }
 
   template <class T>
@@ -215,6 +316,7 @@ class PyLstm {
   }
 
   std::variant<Lstm<float>, Lstm<double>> lstm_;
+  py::dtype dtype_;
 };
 
 PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t num_units,
@@ -263,10 +365,38 @@ AnyLayers layers_of(const py::object& lstms) {
   return layers_of_type<double>(sequence);
 }
 
+namespace {
+
+// A method descriptor has checked the type of `self`; its C++ object is missing where a subclass did not make
+// it.
+const PyLstm& lstm_of(PyObject* self) {
+  const auto* instance = reinterpret_cast<py::detail::instance*>(self);
+  if (!instance->simple_layout || !instance->simple_value_holder[0])
+    return py::handle(self).cast<const PyLstm&>();
+  return *static_cast<const PyLstm*>(instance->simple_value_holder[0]);
+}
+
+// Bound by the C-API: pybind11 takes about as long to call a function of three arrays as a small step takes.
+PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  return translated([&] {
+    PyObject* values[5] = {};
+    parse("step", {"x", "c", "h", "out", "state_out"}, args, given, keywords, values, 3, 3);
+    for (int k : {3, 4})
+      if (values[k] == Py_None) values[k] = nullptr;
+    return lstm_of(self).step(values);
+  });
+}
+
+}  // namespace
+
 void register_lstm(py::module_& module) {
   const py::object none = py::none();
-  py::class_<PyLstm>(module, "Lstm")
-      .def(py::init(&construct), py::arg("kernel"), py::arg("bias"), py::kw_only(), py::arg("num_units"),
+  py::class_<PyLstm> type(module, "Lstm");
+  static PyMethodDef step_method = {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(step)),
+                                    METH_FASTCALL | METH_KEYWORDS, nullptr};
+  type.attr("step") = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &step_method));
+  type.def(py::init(&construct), py::arg("kernel"), py::arg("bias"), py::kw_only(), py::arg("num_units"),
            py::arg("w_i_diag") = none, py::arg("w_f_diag") = none, py::arg("w_o_diag") = none,
            py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0, py::arg("cell_clip") = none,
            py::arg("proj_clip") = none, py::arg("activation") = "tanh")
@@ -276,19 +406,41 @@ void register_lstm(py::module_& module) {
       .def_property_readonly("dtype", &PyLstm::dtype)
       .def_property_readonly("isa", &PyLstm::isa)
       .def_property_readonly("packed_bytes", &PyLstm::packed_bytes)
-      .def("step", &PyLstm::step, py::arg("x"), py::arg("c"), py::arg("h"))
       .def(
           "forward",
           [](const PyLstm& self, py::object x, py::object c0, py::object h0, py::object lengths,
-             bool time_major, bool reverse, py::object out, py::object c_out, int threads) {
+             bool time_major, bool reverse, py::object offsets, py::object out, py::object c_out,
+             std::optional<int> threads) {
             return self.forward({std::move(x), std::move(c0), std::move(h0), std::move(lengths),
-                                 std::move(out), std::move(c_out), time_major, reverse, threads});
+                                 std::move(offsets), std::move(out), std::move(c_out), time_major, reverse,
+                                 threads});
           },
           py::arg("x"), py::arg("c0") = none, py::arg("h0") = none, py::arg("lengths") = none, py::kw_only(),
-          py::arg("time_major") = false, py::arg("reverse") = false, py::arg("out") = none,
-          py::arg("c_out") = none, py::arg("threads") = 0)
+          py::arg("time_major") = false, py::arg("reverse") = false, py::arg("offsets") = none,
+          py::arg("out") = none, py::arg("c_out") = none, py::arg("threads") = none)
       .def("forward_gates", &PyLstm::forward_gates, py::arg("x"), py::arg("c0"), py::arg("h0"),
            py::arg("steps"));
+  using Direction = std::tuple<const PyLstm&, py::object, py::object>;  // its layer, c0, h0
+  module.def(
+      "forward_bidirectional",
+      [none](const Direction& fw, const Direction& bw, const py::object& x, const py::object& lengths,
+             bool time_major, std::optional<int> threads) {
+        const auto request = [&](const Direction& direction, bool reverse) {
+          return SequenceRequest{x,
+                                 std::get<1>(direction),
+                                 std::get<2>(direction),
+                                 lengths,
+                                 none,
+                                 none,
+                                 none,
+                                 time_major,
+                                 reverse,
+                                 threads};
+        };
+        return std::get<0>(fw).forward_both(std::get<0>(bw), request(fw, false), request(bw, true));
+      },
+      py::arg("fw"), py::arg("bw"), py::arg("x"), py::kw_only(), py::arg("lengths") = none,
+      py::arg("time_major") = false, py::arg("threads") = none);
 }
 
 }  // namespace python

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "dense.h"
+#include "fastcall.h"
 #include "in_use.h"
 #include "lstm.h"
 #include "stream.h"
@@ -60,47 +61,7 @@ class StreamInUse : public InUse {
       : InUse(state.in_use, "this stream is being stepped by another thread; give each thread a fork()") {}
 };
 
-// What `call` returns, or null with Python's error set.
-template <class Call>
-PyObject* translated(const Call& call) {
-  try {
-    return call();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::invalid_argument& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
-}
-
 PyObject* none() { return py::none().release().ptr(); }
-
-// Arguments by position or by these names, none optional.
-template <std::size_t Count>
-void parse(const char* function, const char* const (&names)[Count], PyObject* const* args, Py_ssize_t given,
-           PyObject* keywords, PyObject* (&values)[Count]) {
-  const Py_ssize_t named = keywords ? PyTuple_GET_SIZE(keywords) : 0;
-  if (given + named != static_cast<Py_ssize_t>(Count))
-    throw py::type_error(std::string(function) + "() takes " + std::to_string(Count) + " argument(s), got " +
-                         std::to_string(given + named));
-  std::copy_n(args, given, values);
-  for (Py_ssize_t k = 0; k < named; ++k) {
-    PyObject* const name = PyTuple_GET_ITEM(keywords, k);
-    const auto* const found = std::find_if(names + given, names + Count, [name](const char* expected) {
-      return PyUnicode_CompareWithASCIIString(name, expected) == 0;
-    });
-    if (found == names + Count || values[found - names])
-      throw py::type_error(std::string(function) + "() got an unexpected keyword argument '" +
-                           py::str(py::handle(name)).cast<std::string>() + "'");
-    values[found - names] = args[given + k];
-  }
-}
 
 void run_step(State& state, const void* x, void* out) {
   const StreamInUse in_use(state);

@@ -15,6 +15,10 @@ from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
 
+# The constructor of a named tuple takes its parts apart and puts them together again.
+_as_tuple = tuple.__new__
+
+
 class LSTMCellBase(LayerRNNCell):
     """An LSTM cell; subclasses choose the constructor's arguments and the config.
 
@@ -23,7 +27,7 @@ class LSTMCellBase(LayerRNNCell):
     ``activation`` or ``dtype`` for values that no cell could be built with.
     """
 
-    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version"}
+    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain"}
 
     #: Order in which the peephole variables are created, which is their order in ``weights``.
     _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")
@@ -67,6 +71,8 @@ class LSTMCellBase(LayerRNNCell):
         super()._set_runtime_state()
         self._packed: _core.Lstm | None = None
         self._weights_version = 0
+        # ``_packed`` where calls with plain arrays may go to it as they are
+        self._plain: _core.Lstm | None = None
 
     @property
     def state_size(self) -> LSTMStateTuple | int:
@@ -118,7 +124,7 @@ class LSTMCellBase(LayerRNNCell):
     def _weights_changed(self) -> None:
         with shared_state.lock:
             self._weights_version += 1
-            self._packed = None
+            self._packed = self._plain = None
 
     def _step_weights(self) -> numpy_step.StepWeights:
         names = ("_kernel", "_bias", "_w_i_diag", "_w_f_diag", "_w_o_diag", "_proj_kernel")
@@ -154,6 +160,8 @@ class LSTMCellBase(LayerRNNCell):
             with shared_state.lock:
                 if version == self._weights_version:
                     self._packed = packed
+                    if self._state_is_tuple and self._activation.fused is not None:
+                        self._plain = packed
         return packed
 
     # One time step
@@ -172,19 +180,18 @@ class LSTMCellBase(LayerRNNCell):
         Raises ValueError for a wrong rank or integers, TypeError for a dtype without a kernel,
         InvalidArgumentError (a ValueError) for shapes or dtypes that do not fit together.
         """
-        if self._activation.fused is None:
-            return self._numpy_call(inputs, state)
-        native = self._packed or self._native()
-        if self._state_is_tuple and type(inputs) is np.ndarray and inputs.flags.c_contiguous:
+        plain = self._plain
+        if plain is not None and type(inputs) is np.ndarray:
             try:
                 c, h = state
-                if not type(c) is type(h) is np.ndarray:
-                    raise TypeError
-                c, h = native.step(inputs, c, h)
+                if type(c) is type(h) is np.ndarray:
+                    c_and_h = plain.step(inputs, c, h)
+                    return c_and_h[1], _as_tuple(LSTMStateTuple, c_and_h)
             except (TypeError, ValueError):
                 pass  # found out below: convert, or say what is wrong in TensorFlow's words
-            else:
-                return h, LSTMStateTuple(c, h)
+        if self._activation.fused is None:
+            return self._numpy_call(inputs, state)
+        native = self._native()
         c, h = native.step(*self._checked(inputs, state, self._kernel))
         return h, self._joined(c, h)
 
@@ -227,6 +234,10 @@ class LSTMCellBase(LayerRNNCell):
         own_step = cls.call is LSTMCellBase.call and cls.__call__ is LayerRNNCell.__call__
         return own_step and self._activation.fused is not None
 
+    def plain_native(self) -> _core.Lstm | None:
+        """The packed weights, if plain arrays and (c, h) may go to them as they are; else None."""
+        return self._plain if self._is_ready() else None
+
     def _run_sequence(
         self,
         inputs: Array,
@@ -236,6 +247,18 @@ class LSTMCellBase(LayerRNNCell):
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Array, LSTMStateTuple | Array]:
+        plain = self.plain_native()
+        if plain is not None:
+            try:
+                c, h = state
+                if type(c) is type(h) is np.ndarray:
+                    y, c, h = plain.forward(
+                        inputs, c, h, lengths, time_major=time_major, reverse=reverse
+                    )
+                    self._note_open()
+                    return y, LSTMStateTuple(c, h)
+            except (TypeError, ValueError):
+                pass  # as in ``call``
         batch = inputs.shape[1 if time_major else 0]
         step_shape = (batch, inputs.shape[2])
         first_step = np.broadcast_to(np.zeros((), inputs.dtype), step_shape)

@@ -165,7 +165,7 @@ class LayerRNNCell(RNNCell):
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
         spec = self.input_spec
-        ready = self._is_ready()
+        ready = self.built and self._initial_weights is None
         if ready and spec and type(inputs) is np.ndarray and inputs.ndim == spec.ndim:
             self._note_open()
             return self.call(inputs, state)

@@ -210,10 +210,13 @@ class Layer(LayerWeights):
         its variables a layer takes no name.
         """
         graph = get_default_graph()
-        if self._scope is None or self._graph is None or self._graph() is not graph:
+        if self._graph is None or self._graph() is not graph:
             return
         names = graph.scopes.names
-        if self._open_mark != (names, names.generation):
+        mark = self._open_mark
+        if mark is not None and mark[0] is names and mark[1] == names.generation:
+            return
+        if self._scope is not None:
             names.open(self._scope.name)
             self._open_mark = (names, names.generation)
 

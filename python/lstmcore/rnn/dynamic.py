@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import nest
+from lstmcore import _core, nest
 from lstmcore.arrays import Array, as_kernel_array, check_floating
-from lstmcore.cells.rnn_cell import RNNCell
+from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.rnn import checks, loop
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
@@ -95,6 +95,10 @@ def bidirectional_dynamic_rnn(
     checks.check_state_source(initial_state_bw, dtype)
     checks.check_parallel_iterations(parallel_iterations)
     with variable_scope(scope or "bidirectional_rnn"):
+        states = (initial_state_fw, initial_state_bw)
+        both = _both_directions(cell_fw, cell_bw, sequence, lengths, states, dtype)
+        if both is not None:
+            return both
         with variable_scope("fw") as entered:
             forward, state_fw = _unroll(
                 cell_fw, sequence, lengths, initial_state_fw, dtype, entered
@@ -209,12 +213,44 @@ def _unroll(
             time_major=sequence.time_major,
             reverse=reverse,
         )
+        if type(state) is type(final_state) is LSTMStateTuple:
+            return outputs, final_state
     else:
         outputs, final_state = loop.run_sequence(
             cell, sequence, state, lengths, scope, dtype, reverse=reverse
         )
     nest.check_same_structure(state, final_state, ("initial_state", "the cell's state"))
     return outputs, nest.pack_as(state, nest.flatten(final_state))
+
+
+def _both_directions(
+    cell_fw: Any,
+    cell_bw: Any,
+    sequence: checks.Sequence,
+    lengths: Array | None,
+    states: tuple[Any, Any],
+    dtype: Any,
+) -> Any:
+    """Both directions in one native call, which gives each a thread; None where one by one."""
+    parts = []
+    for cell, state in ((cell_fw, states[0]), (cell_bw, states[1])):
+        core = cell.plain_native() if runs_natively(cell, sequence.inputs) else None
+        if core is None or not (state is None or type(state) is LSTMStateTuple):
+            return None
+        if state is None:
+            checks.check_dtype_agrees(sequence.inputs, dtype)
+        parts.append((core, *(state or (None, None))))
+    try:
+        results = _core.forward_bidirectional(
+            *parts, sequence.inputs, lengths=lengths, time_major=sequence.time_major
+        )
+    except (TypeError, ValueError):
+        return None  # found out there: convert, or say what is wrong in TensorFlow's words
+    for cell, name in ((cell_fw, "fw"), (cell_bw, "bw")):
+        with variable_scope(name):
+            cell._note_open()
+    outputs, final_states = zip(*((y, LSTMStateTuple(c, h)) for y, c, h in results), strict=True)
+    return outputs, final_states
 
 
 def runs_natively(cell: Any, inputs: Any) -> bool:

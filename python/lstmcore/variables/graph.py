@@ -96,8 +96,7 @@ class Graph:
 
 class _ThreadGraphs(threading.local):
     def __init__(self) -> None:
-        self.default = Graph()
-        self.stack: list[Graph] = []
+        self.stack = [Graph()]  # the thread's own, then those of ``as_default``
 
 
 _thread = _ThreadGraphs()
@@ -105,8 +104,7 @@ _thread = _ThreadGraphs()
 
 def get_default_graph() -> Graph:
     """The graph of the innermost ``as_default()``, else the current thread's own."""
-    stack = _thread.stack
-    return stack[-1] if stack else _thread.default
+    return _thread.stack[-1]
 
 
 def reset_default_graph() -> None:
@@ -115,12 +113,12 @@ def reset_default_graph() -> None:
     Cells that are still referenced keep their variables. Raises AssertionError inside
     ``Graph.as_default()``, as TensorFlow does.
     """
-    if _thread.stack:
+    if len(_thread.stack) > 1:
         raise AssertionError(
             "Do not use tf.reset_default_graph() to clear nested graphs. If you need a cleared "
             "graph, exit the nesting and create a new graph."
         )
-    _thread.default = Graph()
+    _thread.stack[0] = Graph()
 
 
 def global_variables(scope: str | None = None) -> list[Variable]:

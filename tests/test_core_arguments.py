@@ -137,9 +137,10 @@ def test_an_output_does_not_overlap_itself(problem: core_cases.Problem) -> None:
     assert not buffer.any()
 
 
-def test_thread_limits_are_not_negative(problem: core_cases.Problem) -> None:
-    with pytest.raises(ValueError, match="threads must not be negative, got -5"):
-        problem.native().forward(problem.x, threads=-5)
+@pytest.mark.parametrize("bad", [0, -5])
+def test_thread_limits_are_positive(problem: core_cases.Problem, bad: int) -> None:
+    with pytest.raises(ValueError, match=f"threads must be at least 1, got {bad}"):
+        problem.native().forward(problem.x, threads=bad)
 
 
 def test_outputs_share_no_memory(problem: core_cases.Problem) -> None:

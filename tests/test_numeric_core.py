@@ -43,7 +43,7 @@ def test_step(problem: core_cases.Problem) -> None:
     reverse=st.booleans(),
     with_lengths=st.booleans(),
     with_state=st.booleans(),
-    threads=st.sampled_from((0, 1, 2, 3)),
+    threads=st.sampled_from((None, 1, 2, 3)),
 )
 def test_forward(
     problem: core_cases.Problem,
@@ -51,7 +51,7 @@ def test_forward(
     reverse: bool,
     with_lengths: bool,
     with_state: bool,
-    threads: int,
+    threads: int | None,
 ) -> None:
     lengths = problem.lengths if with_lengths else None
     state = (problem.c, problem.h) if with_state else (None, None)

@@ -38,7 +38,15 @@ class Lstm:
     def isa(self) -> str: ...
     @property
     def packed_bytes(self) -> int: ...
-    def step(self, x: Array, c: Array, h: Array) -> tuple[Array, Array]: ...
+    def step(
+        self,
+        x: Array,
+        c: Array,
+        h: Array,
+        *,
+        out: Array | None = None,
+        state_out: Array | None = None,
+    ) -> tuple[Array, Array]: ...
     def forward(
         self,
         x: Array,
@@ -48,13 +56,24 @@ class Lstm:
         *,
         time_major: bool = False,
         reverse: bool = False,
+        offsets: NDArray[np.int64] | None = None,
         out: Array | None = None,
         c_out: Array | None = None,
-        threads: int = 0,
+        threads: int | None = None,
     ) -> tuple[Array, Array, Array]: ...
     def forward_gates(
         self, x: Array, c0: Array, h0: Array, steps: int
     ) -> tuple[Array, Array, Array, Array, Array, Array, Array]: ...
+
+def forward_bidirectional(
+    fw: tuple[Lstm, Array | None, Array | None],
+    bw: tuple[Lstm, Array | None, Array | None],
+    x: Array,
+    *,
+    lengths: NDArray[np.int64] | None = None,
+    time_major: bool = False,
+    threads: int | None = None,
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]: ...
 
 _Self = TypeVar("_Self", bound="Stream")
 

@@ -103,6 +103,19 @@ def _parser() -> argparse.ArgumentParser:
         help="a model (.npz) of your own, made by examples/train_demo/train.py",
     )
 
+    bench = commands.add_parser(
+        "bench",
+        help="compare with the engines that are installed beside it",
+        description="Time LSTM steps and sequences side by side with NumPy, and with torch, "
+        "onnxruntime (with onnx), openvino and tensorflow where this Python has them. Each is "
+        "checked against float64 first. A few minutes; 30 seconds with --quick.",
+    )
+    bench.add_argument("--quick", action="store_true", help="six shapes, in less than 30 seconds")
+    bench.add_argument(
+        "--threads", type=_length, metavar="N", help="default: 1, and then all there are"
+    )
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+
     info = commands.add_parser(
         "info",
         help="report version, build, CPU, instruction sets and threads",
@@ -125,6 +138,12 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     )
 
 
+def _run_bench(arguments: argparse.Namespace) -> None:
+    from lstmcore.app import bench
+
+    bench.run(quick=arguments.quick, threads=arguments.threads, path=arguments.json)
+
+
 def _run_info(arguments: argparse.Namespace) -> None:
     from lstmcore.app import info
 
@@ -141,7 +160,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from lstmcore.errors import CheckpointError
 
     try:
-        {"demo": _run_demo, "info": _run_info}[arguments.command](arguments)
+        {"bench": _run_bench, "demo": _run_demo, "info": _run_info}[arguments.command](arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -14,7 +14,6 @@ from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
-
 # The constructor of a named tuple takes its parts apart and puts them together again.
 _as_tuple = tuple.__new__
 
@@ -247,18 +246,6 @@ class LSTMCellBase(LayerRNNCell):
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Array, LSTMStateTuple | Array]:
-        plain = self.plain_native()
-        if plain is not None:
-            try:
-                c, h = state
-                if type(c) is type(h) is np.ndarray:
-                    y, c, h = plain.forward(
-                        inputs, c, h, lengths, time_major=time_major, reverse=reverse
-                    )
-                    self._note_open()
-                    return y, LSTMStateTuple(c, h)
-            except (TypeError, ValueError):
-                pass  # as in ``call``
         batch = inputs.shape[1 if time_major else 0]
         step_shape = (batch, inputs.shape[2])
         first_step = np.broadcast_to(np.zeros((), inputs.dtype), step_shape)

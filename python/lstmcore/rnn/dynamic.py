@@ -96,7 +96,9 @@ def bidirectional_dynamic_rnn(
     checks.check_parallel_iterations(parallel_iterations)
     with variable_scope(scope or "bidirectional_rnn"):
         states = (initial_state_fw, initial_state_bw)
-        both = _both_directions(cell_fw, cell_bw, sequence, lengths, states, dtype)
+        both: tuple[Any, Any] | None = _both_directions(
+            cell_fw, cell_bw, sequence, lengths, states, dtype
+        )
         if both is not None:
             return both
         with variable_scope("fw") as entered:
@@ -200,6 +202,18 @@ def _unroll(
 ) -> tuple[Any, Any]:
     """One direction, inside its scope."""
     native = runs_natively(cell, sequence.inputs)
+    plain = _plain_call(cell, sequence, initial_state, dtype) if native else None
+    if plain is not None:
+        core, c, h = plain
+        try:
+            outputs, c, h = core.forward(
+                sequence.inputs, c, h, lengths, time_major=sequence.time_major, reverse=reverse
+            )
+        except (TypeError, ValueError):
+            pass  # found out below: convert, or say what is wrong in TensorFlow's words
+        else:
+            cell._note_open()
+            return outputs, LSTMStateTuple(c, h)
     if native and initial_state is None:
         checks.check_dtype_agrees(sequence.inputs, dtype)
     state = initial_state
@@ -213,8 +227,6 @@ def _unroll(
             time_major=sequence.time_major,
             reverse=reverse,
         )
-        if type(state) is type(final_state) is LSTMStateTuple:
-            return outputs, final_state
     else:
         outputs, final_state = loop.run_sequence(
             cell, sequence, state, lengths, scope, dtype, reverse=reverse
@@ -232,25 +244,40 @@ def _both_directions(
     dtype: Any,
 ) -> Any:
     """Both directions in one native call, which gives each a thread; None where one by one."""
-    parts = []
-    for cell, state in ((cell_fw, states[0]), (cell_bw, states[1])):
-        core = cell.plain_native() if runs_natively(cell, sequence.inputs) else None
-        if core is None or not (state is None or type(state) is LSTMStateTuple):
-            return None
-        if state is None:
-            checks.check_dtype_agrees(sequence.inputs, dtype)
-        parts.append((core, *(state or (None, None))))
+    if not (runs_natively(cell_fw, sequence.inputs) and runs_natively(cell_bw, sequence.inputs)):
+        return None
+    calls = [
+        _plain_call(cell, sequence, state, dtype)
+        for cell, state in zip((cell_fw, cell_bw), states, strict=True)
+    ]
+    if None in calls:
+        return None
+    forwards, backwards = calls
     try:
         results = _core.forward_bidirectional(
-            *parts, sequence.inputs, lengths=lengths, time_major=sequence.time_major
+            forwards, backwards, sequence.inputs, lengths=lengths, time_major=sequence.time_major
         )
     except (TypeError, ValueError):
-        return None  # found out there: convert, or say what is wrong in TensorFlow's words
+        return None  # as for one direction
     for cell, name in ((cell_fw, "fw"), (cell_bw, "bw")):
         with variable_scope(name):
             cell._note_open()
     outputs, final_states = zip(*((y, LSTMStateTuple(c, h)) for y, c, h in results), strict=True)
     return outputs, final_states
+
+
+def _plain_call(cell: Any, sequence: checks.Sequence, state: Any, dtype: Any) -> Any:
+    """The packed weights, c and h (None for zeros), where nothing needs to be built or converted.
+
+    None where it does, or where the cell does not know yet.
+    """
+    core = cell.plain_native()
+    if core is None:
+        return None
+    if state is None:
+        checks.check_dtype_agrees(sequence.inputs, dtype)
+        return core, None, None
+    return (core, *state) if type(state) is LSTMStateTuple else None
 
 
 def runs_natively(cell: Any, inputs: Any) -> bool:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         load_checkpoint,
         restore,
     )
+    from lstmcore.rnn.packed import packed_rnn
     from lstmcore.streams import Stream, StreamBank
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "latest_checkpoint",
     "list_variables",
     "load_checkpoint",
+    "packed_rnn",
     "raw_ops",
     "reset_default_graph",
     "restore",
@@ -105,6 +107,10 @@ def __getattr__(name: str) -> Any:
         from lstmcore import streams
 
         return getattr(streams, name)
+    if name == "packed_rnn":
+        from lstmcore.rnn import packed
+
+        return packed.packed_rnn
     # Reading files takes as long to import as all the rest, and a serving process may never do it.
     if name in __all__:
         from lstmcore import checkpoint

@@ -20,7 +20,7 @@ ERROR_LIMIT = 5e-6
 #: After its first slice, a variant so many times slower than its engine's best one is left out.
 HOPELESS = 2.0
 # Between slices, for threads of the engine before to fall asleep.
-_PAUSE = 0.01
+_PAUSE = 0.02
 
 
 class Worker:

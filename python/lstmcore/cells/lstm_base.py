@@ -234,7 +234,6 @@ class LSTMCellBase(LayerRNNCell):
         return own_step and self._activation.fused is not None
 
     def plain_native(self) -> _core.Lstm | None:
-        """The packed weights, if plain arrays and (c, h) may go to them as they are; else None."""
         return self._plain if self._is_ready() else None
 
     def _run_sequence(

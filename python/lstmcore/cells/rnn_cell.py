@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmcore import dtypes
+from lstmcore import _core, dtypes
 from lstmcore.arrays import Array, as_array
 from lstmcore.cells.zero_state import zeros_like_structure
 from lstmcore.layers.input_spec import checked_input
@@ -139,6 +139,10 @@ class RNNCell(Layer):
     def _native_sequence(self) -> bool:
         """Whether ``_run_sequence`` exists; otherwise callers loop over the time steps."""
         return False
+
+    def plain_native(self) -> _core.Lstm | None:
+        """The packed weights, if plain arrays and (c, h) may go to them as they are; else None."""
+        return None
 
     def _run_sequence(
         self,

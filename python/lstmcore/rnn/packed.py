@@ -1,0 +1,57 @@
+"""Ragged batches without padding: rows of different lengths, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lstmcore import nest
+from lstmcore.arrays import Array, as_array
+from lstmcore.streams.model import StreamModel
+
+
+def packed_rnn(
+    cell: Any, values: Any, offsets: Any, initial_state: Any = None
+) -> tuple[Array, Any]:
+    """Runs a cell over rows of different lengths; the work is that of their real time steps.
+
+    Args:
+        cell: a built native cell, or a MultiRNNCell of such, as ``Stream`` takes them.
+        values: [total, I] array of the cell's dtype; row n is
+            ``values[offsets[n]:offsets[n + 1]]``.
+        offsets: integers [N + 1], from 0 to ``total``, not decreasing; equal ones are empty rows.
+        initial_state: arrays [N, size] in the structure of ``cell.state_size``; None for zeros.
+
+    Returns (outputs [total, P] in the places of their inputs, final state). Each row's numbers are
+    bit for bit those of the row alone.
+
+    Raises TypeError for a cell without native layers, and ValueError or TypeError naming the
+    argument for offsets that begin elsewhere, decrease or do not end at ``total``, and for arrays
+    of the wrong shape or dtype.
+    """
+    model = StreamModel(cell)
+    values = np.ascontiguousarray(as_array(values, "values"))
+    if values.ndim != 2 or values.shape[1] != model.input_size or values.dtype != model.dtype:
+        raise ValueError(
+            f"values: expected a {model.dtype} array of shape (any, {model.input_size}), got "
+            f"{values.dtype} {values.shape}"
+        )
+    offsets = as_array(offsets, "offsets")
+    if offsets.ndim != 1 or offsets.dtype.kind not in "iu":
+        raise ValueError(
+            f"offsets: expected integers of shape (rows + 1,), got {offsets.dtype} {offsets.shape}"
+        )
+    offsets = np.ascontiguousarray(offsets, np.int64)
+    size = cell.state_size
+    leaves: list[Array | None] = [None] * len(nest.flatten(size))
+    if initial_state is not None:
+        nest.check_same_structure(size, initial_state, ("cell.state_size", "initial_state"))
+        leaves = [np.ascontiguousarray(as_array(a, "state")) for a in nest.flatten(initial_state)]
+    if len(leaves) != 2 * len(model.layers):
+        raise TypeError("cell: expected state_is_tuple=True")
+    final: list[Array] = []
+    for layer, c, h in zip(model.layers, leaves[::2], leaves[1::2], strict=True):
+        values, *state = layer.forward(values, c, h, offsets=offsets)
+        final += state
+    return values, nest.pack_as(size, final)

@@ -1,11 +1,15 @@
 #include "lstmcore/lstm.h"
 
+#include <algorithm>
+#include <deque>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "cpu/backend.h"
 #include "cpu/isa.h"
+#include "profile.h"
 
 namespace lstmcore {
 namespace {
@@ -59,6 +63,21 @@ void check_offsets(const ForwardArgs<T>& args) {
   }
 }
 
+template <class T>
+profile::CallShape call_shape(const cpu::Backend<T>& backend, const ForwardArgs<T>& args) {
+  std::int64_t row_steps = args.steps * args.batch;
+  if (args.lengths) row_steps = std::accumulate(args.lengths, args.lengths + args.batch, std::int64_t{0});
+  if (args.offsets) row_steps = args.offsets[args.batch];
+  return {args.steps,
+          args.batch,
+          row_steps,
+          &backend.spec(),
+          sizeof(T) == sizeof(float) ? "float32" : "float64",
+          backend.isa(),
+          args.threads > 0 ? std::min(args.threads, num_threads()) : num_threads(),
+          static_cast<double>(backend.packed_bytes())};
+}
+
 }  // namespace
 
 template <class T>
@@ -110,6 +129,8 @@ void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
 template <class T>
 void Lstm<T>::forward(const ForwardArgs<T>& args) const {
   check_call(args);
+  if (!profile::enabled) return backend_->forward(args);
+  const profile::Call call(call_shape(*backend_, args));
   backend_->forward(args);
 }
 
@@ -118,6 +139,9 @@ void forward_all(const ForwardCall<T>* calls, int n) {
   for (int k = 0; k < n; ++k) calls[k].lstm->check_call(calls[k].args);
   std::vector<cpu::BackendCall<T>> backend_calls;
   for (int k = 0; k < n; ++k) backend_calls.push_back({calls[k].lstm->backend_.get(), &calls[k].args});
+  std::deque<profile::Call> profiled;
+  if (profile::enabled)
+    for (const auto& call : backend_calls) profiled.emplace_back(call_shape(*call.backend, *call.args));
   cpu::forward_all(backend_calls);
 }
 

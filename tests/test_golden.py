@@ -15,9 +15,8 @@ import pytest
 
 import golden_cases as cases
 import golden_sequences as sequences
-import subprocesses
 import tolerances
-from lstmcore import _core, raw_ops, tf
+from lstmcore import raw_ops, tf
 from lstmcore.variables.graph import Graph
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -82,14 +81,8 @@ def test_cell(case: cases.CellCase) -> None:
     if case.dtype == "float64":
         assert ours <= tolerances.FORTY_STEPS_FLOAT64
         return
-    fused = _core.info()["isa"] in subprocesses.FMA_LEVELS
-    times = (
-        tolerances.TIMES_TENSORFLOW_ERROR
-        if fused
-        else tolerances.TIMES_TENSORFLOW_ERROR_WITHOUT_FMA
-    )
     theirs = golden("cells")["tensorflow_error"][CELL_NAMES.index(case.name)]
-    assert ours <= times * theirs, (
+    assert ours <= tolerances.TIMES_TENSORFLOW_ERROR * theirs, (
         f"{ours:.3g} is {ours / theirs:.2f} times TensorFlow's {theirs:.3g}"
     )
 

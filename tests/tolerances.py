@@ -24,10 +24,8 @@ AGAINST_REFERENCE: dict[str, dict[str, float]] = {
 AGAINST_TENSORFLOW: dict[str, float] = {"float32": 4e-6, "float64": 2e-12}
 
 # Over 40 steps: our largest error may be this many times TensorFlow's own on the same case
-# (float32). TensorFlow's was measured with fused multiply-add; a level without it rounds every
-# product once more.
+# (float32).
 TIMES_TENSORFLOW_ERROR = 1.5
-TIMES_TENSORFLOW_ERROR_WITHOUT_FMA = 2.0
 # ... and at most this (float64).
 FORTY_STEPS_FLOAT64 = 1e-12
 

@@ -1,5 +1,6 @@
-// What this machine can do with a number of threads (OMP_NUM_THREADS), as JSON: float32 GFLOP/s of fused multiply-adds
-// in registers, and GB/s of reading by the KiB that each thread reads again and again. The best of several passes.
+// What this machine can do with a number of threads (OMP_NUM_THREADS), as JSON: float32 GFLOP/s of fused
+// multiply-adds in registers, and GB/s of reading by the KiB that each thread reads again and again. The best
+// of several passes.
 #include <omp.h>
 
 #include <chrono>

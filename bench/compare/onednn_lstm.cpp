@@ -1,4 +1,5 @@
-// One oneDNN LSTM layer (one or both directions) as a C interface: weights reordered once into the layout it prefers.
+// One oneDNN LSTM layer (one or both directions) as a C interface: weights reordered once into the layout it
+// prefers.
 #include <cstring>
 #include <unordered_map>
 #include <vector>
@@ -40,8 +41,8 @@ void* onednn_make(long T, long N, long I, long H, long D, const float* W, const 
                      state = dense({1, D, N, H}, Tag::ldnc), bias = dense({1, D, 4, H}, Tag::ldgo);
   const dnnl::lstm_forward::primitive_desc pd(
       layer->engine, dnnl::prop_kind::forward_inference,
-      D == 2 ? dnnl::rnn_direction::bidirectional_concat : dnnl::rnn_direction::unidirectional_left2right, x, state,
-      state, any({1, D, I, 4, H}), any({1, D, H, 4, H}), bias, y, state, state);
+      D == 2 ? dnnl::rnn_direction::bidirectional_concat : dnnl::rnn_direction::unidirectional_left2right, x,
+      state, state, any({1, D, I, 4, H}), any({1, D, H, 4, H}), bias, y, state, state);
   layer->lstm = dnnl::lstm_forward(pd);
   layer->x = memory(x, layer->engine, nullptr);
   layer->y = memory(y, layer->engine, nullptr);
@@ -56,8 +57,10 @@ void* onednn_make(long T, long N, long I, long H, long D, const float* W, const 
       {DNNL_ARG_SRC_LAYER, layer->x},
       {DNNL_ARG_SRC_ITER, layer->h},
       {DNNL_ARG_SRC_ITER_C, layer->c},
-      {DNNL_ARG_WEIGHTS_LAYER, reordered(*layer, dense({1, D, I, 4, H}, Tag::ldigo), W, pd.weights_layer_desc())},
-      {DNNL_ARG_WEIGHTS_ITER, reordered(*layer, dense({1, D, H, 4, H}, Tag::ldigo), R, pd.weights_iter_desc())},
+      {DNNL_ARG_WEIGHTS_LAYER,
+       reordered(*layer, dense({1, D, I, 4, H}, Tag::ldigo), W, pd.weights_layer_desc())},
+      {DNNL_ARG_WEIGHTS_ITER,
+       reordered(*layer, dense({1, D, H, 4, H}, Tag::ldigo), R, pd.weights_iter_desc())},
       {DNNL_ARG_BIAS, kept},
       {DNNL_ARG_DST_LAYER, layer->y},
       {DNNL_ARG_DST_ITER, layer->h_out},

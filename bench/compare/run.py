@@ -59,10 +59,23 @@ def ceilings(threads: list[int]) -> dict[int, Any]:
         subprocess.run(["c++", *flags, HERE / "ceilings.cpp", "-o", program], check=True)
         found = {}
         for count in threads:
-            env = {**os.environ, "OMP_NUM_THREADS": str(count), "OMP_PROC_BIND": "true"}
-            output = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
-            found[count] = json.loads(output.stdout)
+            env = {**os.environ, "OMP_NUM_THREADS": str(count)}
+            runs = [
+                subprocess.run([program], env=env, capture_output=True, text=True, check=True)
+                for _ in range(3)
+            ]
+            found[count] = best_of([json.loads(run.stdout) for run in runs])
         return found
+
+
+def best_of(ceilings: list[dict[str, Any]]) -> dict[str, Any]:
+    """The most that any of the runs reached: others of a shared machine only take away."""
+    return {
+        "gflops": max(c["gflops"] for c in ceilings),
+        "bandwidth": {
+            k: max(c["bandwidth"][k] for c in ceilings) for k in ceilings[0]["bandwidth"]
+        },
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -120,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="result", help="of the file in bench/results")
     parser.add_argument("--peers", type=Path, default=ROOT / "build" / "peers")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slice", type=float, default=0.04, help="seconds (default: %(default)s)")
     parser.add_argument("--cases", help="only those with this in their name")
     parser.add_argument("--engines", nargs="+")

@@ -12,9 +12,11 @@ namespace {
 // Rows of one register tile: as many as leave registers for the weights and a broadcast beside 4 accumulators
 // a row (with 16 registers, one of the weights is read from memory again).
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTileRows = 6;  // 32 registers
+template <class T>
+constexpr int tile_rows = 6;  // 32 registers
 #else
-constexpr int kTileRows = 3;  // 16 registers
+template <class T>
+constexpr int tile_rows = sizeof(Sum<T>) > sizeof(Vec<T>) ? 1 : 3;  // 16 registers
 #endif
 
 // Longer sums are made of partial sums of this many products: the rounding error of a sum grows with its
@@ -29,19 +31,19 @@ LSTMCORE_INLINE void multiply_add(Vec<T> (&total)[M][kGates], const T* const (&a
   constexpr int L = lanes<T>;
   for (std::int64_t begin = 0; begin < K; begin += kBlock) {
     const std::int64_t end = begin + kBlock < K ? begin + kBlock : K;
-    Vec<T> sum[M][kGates] = {};
+    Sum<T> sum[M][kGates];
     for (std::int64_t k = begin; k < end; ++k, w += kGates * L) {
       const Vec<T> w0 = load(w), w1 = load(w + L), w2 = load(w + 2 * L), w3 = load(w + 3 * L);
       for (int r = 0; r < M; ++r) {
         Vec<T> s = vec_set(a[r][k]);
-        sum[r][0] = vec_fma(s, w0, sum[r][0]);
-        sum[r][1] = vec_fma(s, w1, sum[r][1]);
-        sum[r][2] = vec_fma(s, w2, sum[r][2]);
-        sum[r][3] = vec_fma(s, w3, sum[r][3]);
+        add_product(sum[r][0], s, w0);
+        add_product(sum[r][1], s, w1);
+        add_product(sum[r][2], s, w2);
+        add_product(sum[r][3], s, w3);
       }
     }
     for (int r = 0; r < M; ++r)
-      for (int g = 0; g < kGates; ++g) total[r][g] += sum[r][g];
+      for (int g = 0; g < kGates; ++g) total[r][g] += rounded(sum[r][g]);
   }
 }
 
@@ -180,7 +182,7 @@ struct ProjectTile {
 template <class T, template <class, int> class Tile>
 LSTMCORE_INLINE void for_tiles(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n,
                                std::int64_t panel) {
-  for (std::int64_t tiles = (n + kTileRows - 1) / kTileRows; tiles > 0; --tiles) {
+  for (std::int64_t tiles = (n + tile_rows<T> - 1) / tile_rows<T>; tiles > 0; --tiles) {
     const std::int64_t m = (n + tiles - 1) / tiles;
     switch (m) {
       case 1:
@@ -225,14 +227,30 @@ void activate_array(Activation activation, const T* in, T* out, std::int64_t n) 
 }
 
 template <class T>
+std::int64_t multiply_adds(std::int64_t n) {
+  constexpr int kChains = 12;  // no CPU has more in flight
+  constexpr std::int64_t kEach = kChains * lanes<T>;
+  Vec<T> sum[kChains] = {};
+  const Vec<T> s = vec_set(T(0.999)), w = vec_set(T(0.001));
+  const std::int64_t times = (n + kEach - 1) / kEach;
+  for (std::int64_t k = 0; k < times; ++k)
+    for (int c = 0; c < kChains; ++c) sum[c] = vec_fma(sum[c], s, w);
+  for (int c = 1; c < kChains; ++c) sum[0] += sum[c];
+  volatile T sink = sum[0][0];  // or nothing would be computed
+  (void)sink;
+  return times * kEach;
+}
+
+template <class T>
 constexpr KernelsOf<T> table() {
   return {lanes<T>,
-          kTileRows,
+          tile_rows<T>,
           run_panels<T, StepTile>,
           run_panels<T, InputGatesTile>,
           run_panels<T, RecurrentStepTile>,
           run_panels<T, ProjectTile>,
-          activate_array<T>};
+          activate_array<T>,
+          multiply_adds<T>};
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ struct KernelsOf {
   Run recurrent_step;  // gates and state update, from z: bit for bit what `step` gives
   Run project;         // projected = clip(h_out projection); panels are those of the projection
   void (*activate)(Activation, const T* in, T* out, std::int64_t n);
+  // Does at least n fused multiply-adds in registers, as fast as the level can, and returns how many.
+  std::int64_t (*multiply_adds)(std::int64_t n);
 };
 
 struct Kernels {

@@ -106,8 +106,17 @@ LSTMCORE_INLINE void store_part(double* p, VecD v, int n) {
 #if defined(__x86_64__)
 LSTMCORE_INLINE VecF vec_set(float s) { return (VecF)_mm_set1_ps(s); }
 LSTMCORE_INLINE VecD vec_set(double s) { return (VecD)_mm_set1_pd(s); }
-// x86-64-v2 has no fused multiply-add: two roundings, in this order (the build forbids contraction).
-LSTMCORE_INLINE VecF vec_fma(VecF a, VecF b, VecF c) { return a * b + c; }
+// x86-64-v2 has no fused multiply-add. Products of floats are exact in double, so their sum is rounded once
+// there and once to float, as good as fused; those of doubles are rounded twice (the build forbids
+// contraction).
+LSTMCORE_INLINE __m128d low_half(VecF v) { return _mm_cvtps_pd((__m128)v); }
+LSTMCORE_INLINE __m128d high_half(VecF v) { return _mm_cvtps_pd(_mm_movehl_ps((__m128)v, (__m128)v)); }
+LSTMCORE_INLINE VecF from_halves(__m128d low, __m128d high) {
+  return (VecF)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+}
+LSTMCORE_INLINE VecF vec_fma(VecF a, VecF b, VecF c) {
+  return from_halves(low_half(a) * low_half(b) + low_half(c), high_half(a) * high_half(b) + high_half(c));
+}
 LSTMCORE_INLINE VecD vec_fma(VecD a, VecD b, VecD c) { return a * b + c; }
 #elif defined(__aarch64__)
 LSTMCORE_INLINE VecF vec_set(float s) { return (VecF)vdupq_n_f32(s); }
@@ -144,6 +153,35 @@ template <class T, class V>
 LSTMCORE_INLINE void store(T* p, V v) {
   std::memcpy(p, &v, sizeof v);
 }
+
+// A sum of products.
+template <class T>
+struct Sum {
+  Vec<T> value = {};
+};
+template <class T>
+LSTMCORE_INLINE void add_product(Sum<T>& sum, Vec<T> s, Vec<T> w) {
+  sum.value = vec_fma(s, w, sum.value);
+}
+template <class T>
+LSTMCORE_INLINE Vec<T> rounded(const Sum<T>& sum) {
+  return sum.value;
+}
+
+#if defined(__x86_64__) && !defined(__AVX2__)
+// The same for sums: they are kept in double.
+template <>
+struct Sum<float> {
+  __m128d low = {}, high = {};
+};
+// All lanes of s are equal.
+LSTMCORE_INLINE void add_product(Sum<float>& sum, VecF s, VecF w) {
+  const __m128d factor = low_half(s);
+  sum.low += factor * low_half(w);
+  sum.high += factor * high_half(w);
+}
+LSTMCORE_INLINE VecF rounded(const Sum<float>& sum) { return from_halves(sum.low, sum.high); }
+#endif
 
 template <class V, class T, class I, class S>
 struct VecNum {

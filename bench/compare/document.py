@@ -158,12 +158,16 @@ def ragged_table(result: dict[str, Any]) -> str:
             Case(**row["case"]).name,
             str(row["threads"]),
             report.duration(row["seconds"]),
+            report.duration(row["packed"]),
             report.duration(row["even"]),
             report.ratio(row["seconds"] / row["even"]),
+            report.ratio(row["packed"] / row["even"]),
         ]
         for row in result["ragged"]
     ]
-    return table(["case", "threads", "ragged", "as many steps, even rows", "ratio"], rows)
+    return table(
+        ["case", "threads", "padded", "packed", "even rows", "padded / even", "packed / even"], rows
+    )
 
 
 def page(result: dict[str, Any], file: str) -> str:
@@ -211,8 +215,9 @@ def page(result: dict[str, Any], file: str) -> str:
             "scheduler's slices of 4 ms are what the worst calls wait for.",
             busy_table(result),
             "## Ragged batches",
-            "Lengths from 1 to T, half of it on average, against as many steps in rows of equal "
-            "length.",
+            "Lengths from 1 to T, half of it on average: `dynamic_rnn` with `sequence_length` "
+            "(padded, whose outputs past the lengths are zeros to be written) and `packed_rnn`, "
+            "against as many steps in rows of equal length.",
             ragged_table(result),
             "![ragged batches](images/benchmark_ragged.png)",
             "## Starting",

@@ -69,10 +69,17 @@ _RAGGED = """
         begun = time.perf_counter()
         lstmcore.dynamic_rnn(cell, array, lengths, dtype=np.float32, time_major=True)
         return time.perf_counter() - begun
+    def run_packed():
+        begun = time.perf_counter()
+        lstmcore.packed_rnn(cell, values, offsets)
+        return time.perf_counter() - begun
+    values = np.concatenate([x[:length, n] for n, length in enumerate(lengths)])
+    offsets = np.cumsum([0, *lengths])
     even = np.ascontiguousarray(x[:mean])
-    pairs = [(run(x, lengths), run(even)) for _ in range(24)][3:]
-    ragged, padless = (statistics.median(column) for column in zip(*pairs))
-    print(json.dumps({"seconds": ragged, "even": padless * lengths.sum() / (mean * batch)}))
+    times = [(run(x, lengths), run_packed(), run(even)) for _ in range(24)][3:]
+    ragged, packed, padless = (statistics.median(column) for column in zip(*times))
+    padless *= lengths.sum() / (mean * batch)
+    print(json.dumps({"seconds": ragged, "packed": packed, "even": padless}))
 """
 
 
@@ -96,13 +103,9 @@ _MEMORY = """
     import resource, numpy as np, lstmcore
     def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     units = 512
-    kernel = np.ones((2 * units, 4 * units), np.float32)
-    bias = np.ones(4 * units, np.float32)
     before = peak()
     cell = lstmcore.BasicLSTMCell(units)
     cell.build([None, units])
-    cell.set_weights([kernel, bias])
-    del kernel
     cell(np.ones((1, units), np.float32), cell.zero_state(1, np.float32))
     print((peak() - before) / (4 * (2 * units * 4 * units + 4 * units)))
 """

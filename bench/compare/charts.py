@@ -19,7 +19,7 @@ PEERS = {
     "onnxruntime": "#3a9d5d",
     "openvino": "#8e5bb5",
     "torch": "#d4543c",
-    "tensorflow": "#b8860b",
+    "tensorflow": "#7f5539",
     "numpy": GREY,
 }
 
@@ -37,9 +37,10 @@ def ratios(result: dict[str, Any], threads: int, path: Path) -> None:
         value, lost = line["ratio"], line["ratio"] < 1
         axes.barh(k, value, color=LOST if lost else OURS, height=0.7)
         name = document.NAMES[line["best_peer"]["engine"]]
-        axes.text(value * 1.03, k, f"{value:.2f}  {name}", va="center", fontsize=8)
+        axes.text(max(value, 1) * 1.03, k, f"{value:.2f}  {name}", va="center", fontsize=8)
     axes.set_yticks(range(len(lines)), [x["case"].name for x in reversed(lines)], fontsize=8)
     axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.set_xscale("log")
     most = max(line["ratio"] for line in lines)
     axes.set_xlim(0.5, most * 2.5)

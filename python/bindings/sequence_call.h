@@ -1,0 +1,133 @@
+// One call over time steps: a request from Python, checked, and its results.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.h"
+#include "dense.h"
+#include "lstmcore/lstm.h"
+
+namespace lstmcore {
+namespace python {
+
+struct SequenceRequest {
+  py::object x, c0, h0, lengths, offsets, out, c_out;
+  bool time_major, reverse;
+  std::optional<int> threads;
+};
+
+// The checked arrays of a request, kept alive, and where the results go.
+template <class T>
+class SequenceCall {
+ public:
+  SequenceCall(const Lstm<T>& lstm, const SequenceRequest& request)
+      : dtype_(py::dtype::of<T>()), H_(lstm.spec().num_units), P_(lstm.spec().output_size()) {
+    if (request.threads && *request.threads < 1)
+      throw py::value_error("threads must be at least 1, got " + std::to_string(*request.threads));
+    args_.threads = request.threads.value_or(0);
+    args_.reverse = request.reverse;
+    if (request.offsets.is_none())
+      take_padded(request, lstm.spec().input_size);
+    else
+      take_packed(request, lstm.spec().input_size);
+    if (!request.c0.is_none()) args_.c0 = take_input(request.c0, "c0", {args_.batch, H_});
+    if (!request.h0.is_none()) args_.h0 = take_input(request.h0, "h0", {args_.batch, P_});
+    take_outputs(request);
+  }
+
+  const ForwardArgs<T>& args() const { return args_; }
+  ForwardCall<T> with(const Lstm<T>& lstm) const { return {&lstm, args_}; }
+  py::tuple result() const { return py::make_tuple(y_, c_n_, h_n_); }
+
+ private:
+  const T* take_input(const py::object& value, const char* name, const Shape& shape) {
+    inputs_.emplace_back(checked_input(value, name, dtype_, shape), name);
+    return data<T>(inputs_.back().first);
+  }
+
+  // Copied, as another thread may change the array once the GIL is released.
+  void take_indices(const py::object& value, const char* name, py::ssize_t size) {
+    const py::array indices = checked_input(value, name, py::dtype::of<std::int64_t>(), {size});
+    inputs_.emplace_back(indices, name);
+    indices_.assign(data<std::int64_t>(indices), data<std::int64_t>(indices) + indices.size());
+  }
+
+  void take_padded(const SequenceRequest& request, py::ssize_t I) {
+    const T* const x = take_input(request.x, "x", {kAnySize, kAnySize, I});
+    const py::array& array = inputs_.back().first;
+    outer_ = {array.shape(0), array.shape(1)};
+    time_major_ = request.time_major;
+    args_.steps = outer_[time_major_ ? 0 : 1];
+    args_.batch = outer_[time_major_ ? 1 : 0];
+    args_.x = {x, time_major_ ? args_.batch * I : I, time_major_ ? I : args_.steps * I};
+    if (request.lengths.is_none()) return;
+    take_indices(request.lengths, "lengths", args_.batch);
+    args_.lengths = indices_.data();
+  }
+
+  void take_packed(const SequenceRequest& request, py::ssize_t I) {
+    if (!request.lengths.is_none()) throw py::value_error("lengths and offsets exclude each other");
+    args_.x = {take_input(request.x, "x", {kAnySize, I}), I, 0};
+    outer_ = {inputs_.back().first.shape(0)};
+    take_indices(request.offsets, "offsets", kAnySize);
+    if (indices_.empty()) throw py::value_error("offsets: expected one more entry than rows, got none");
+    if (indices_.front() != 0 || indices_.back() != outer_[0])
+      throw py::value_error("offsets: expected to begin with 0 and end with " + std::to_string(outer_[0]) +
+                            ", the length of x, got " + std::to_string(indices_.front()) + " and " +
+                            std::to_string(indices_.back()));
+    args_.batch = static_cast<std::int64_t>(indices_.size()) - 1;
+    for (std::size_t n = 0; n + 1 < indices_.size(); ++n) {
+      if (indices_[n + 1] < indices_[n])
+        throw py::value_error("offsets must not decrease, got " + std::to_string(indices_[n + 1]) +
+                              " after " + std::to_string(indices_[n]));
+      args_.steps = std::max(args_.steps, indices_[n + 1] - indices_[n]);
+    }
+    args_.offsets = indices_.data();
+  }
+
+  py::array take_output(const py::object& value, const char* name, py::ssize_t width) {
+    Shape shape = outer_;
+    shape.push_back(width);
+    if (value.is_none()) return new_array(dtype_, shape);
+    py::array output = checked_output(value, name, dtype_, shape);
+    for (const auto& [input, input_name] : inputs_) check_no_overlap(output, name, input, input_name);
+    return output;
+  }
+
+  SequenceView<T> view_of(py::array& array) const {
+    constexpr auto size = static_cast<py::ssize_t>(sizeof(T));
+    if (args_.offsets) return {mutable_data<T>(array), array.strides(0) / size, 0};
+    const py::ssize_t first = array.strides(0) / size, second = array.strides(1) / size;
+    return {mutable_data<T>(array), time_major_ ? first : second, time_major_ ? second : first};
+  }
+
+  void take_outputs(const SequenceRequest& request) {
+    y_ = take_output(request.out, "out", P_);
+    args_.y = view_of(y_);
+    if (!request.c_out.is_none()) {
+      c_out_ = take_output(request.c_out, "c_out", H_);
+      check_no_overlap(c_out_, "c_out", y_, "out");
+      args_.c_seq = view_of(c_out_);
+    }
+    c_n_ = new_matrix(dtype_, args_.batch, H_);
+    h_n_ = new_matrix(dtype_, args_.batch, P_);
+    args_.c_n = mutable_data<T>(c_n_);
+    args_.h_n = mutable_data<T>(h_n_);
+  }
+
+  ForwardArgs<T> args_;
+  py::dtype dtype_;
+  py::ssize_t H_, P_;
+  bool time_major_ = false;
+  Shape outer_;  // of x and the outputs, without their last axis
+  std::vector<std::pair<py::array, const char*>> inputs_;
+  std::vector<std::int64_t> indices_;
+  py::array y_, c_out_, c_n_, h_n_;
+};
+
+}  // namespace python
+}  // namespace lstmcore

@@ -42,7 +42,9 @@ double best_seconds(int passes, const Work& work) {
 }
 
 void multiply_add(long n) {
-  Vec sum[kChains] = {}, a = {}, b = {};
+  Vec sum[kChains], a = {}, b = {};
+  for (int c = 0; c < kChains; ++c)
+    sum[c] = Vec{} + static_cast<float>(c);  // equal chains would be computed once
   for (int lane = 0; lane < kLanes; ++lane) a[lane] = 0.999f, b[lane] = 0.001f;
   for (long k = 0; k < n; ++k) {
 #pragma GCC unroll 12

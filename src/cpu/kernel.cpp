@@ -230,7 +230,8 @@ template <class T>
 std::int64_t multiply_adds(std::int64_t n) {
   constexpr int kChains = 12;  // no CPU has more in flight
   constexpr std::int64_t kEach = kChains * lanes<T>;
-  Vec<T> sum[kChains] = {};
+  Vec<T> sum[kChains];
+  for (int c = 0; c < kChains; ++c) sum[c] = vec_set(T(c));  // equal chains would be computed once
   const Vec<T> s = vec_set(T(0.999)), w = vec_set(T(0.001));
   const std::int64_t times = (n + kEach - 1) / kEach;
   for (std::int64_t k = 0; k < times; ++k)

@@ -135,8 +135,19 @@ LSTMCORE_INLINE V clip(V x, V lower, V upper) {
 }
 
 template <class V>
+LSTMCORE_INLINE V hard_sigmoid(V x, V slope) {
+  return clip(Num<V>::fma(x, slope, Num<V>::set(0.5f)), Num<V>::set(0), Num<V>::set(1));
+}
+
+// Of the variants of hard_sigmoid; 0 for anything else.
+LSTMCORE_INLINE double hard_sigmoid_slope(Activation activation) {
+  if (activation == Activation::hard_sigmoid) return 0.2;
+  return activation == Activation::hard_sigmoid_keras3 ? 1.0 / 6.0 : 0.0;
+}
+
+template <class V>
 LSTMCORE_INLINE V activate(Activation activation, V x) {
-  const V zero = Num<V>::set(0), one = Num<V>::set(1), half = Num<V>::set(0.5f);
+  const V zero = Num<V>::set(0), one = Num<V>::set(1);
   using T = typename Num<V>::Scalar;
   switch (activation) {
     case Activation::tanh:
@@ -150,9 +161,8 @@ LSTMCORE_INLINE V activate(Activation activation, V x) {
     case Activation::softsign:
       return x / (one + abs(x));
     case Activation::hard_sigmoid:
-      return clip(Num<V>::fma(x, Num<V>::set(T(0.2)), half), zero, one);
     case Activation::hard_sigmoid_keras3:
-      return clip(Num<V>::fma(x, Num<V>::set(T(1.0 / 6.0)), half), zero, one);
+      return hard_sigmoid(x, Num<V>::set(T(hard_sigmoid_slope(activation))));
     case Activation::relu6:
       return clip(x, zero, Num<V>::set(6));
     case Activation::leaky_relu:

@@ -29,6 +29,10 @@ void check_weights(const LstmSpec& spec, const LstmWeights<T>& weights) {
   check_size("input_size", spec.input_size);
   check_size("num_units", spec.num_units);
   check_size("num_proj", spec.output_size());
+  require(spec.recurrent_activation == Activation::sigmoid ||
+              spec.recurrent_activation == Activation::hard_sigmoid ||
+              spec.recurrent_activation == Activation::hard_sigmoid_keras3,
+          "recurrent_activation must be sigmoid, hard_sigmoid or hard_sigmoid_keras3");
   const bool has_units = spec.num_units > 0;
   require(weights.b || !has_units, "b is missing");
   require(weights.W || !has_units || spec.input_size == 0, "W is missing");

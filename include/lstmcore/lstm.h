@@ -39,6 +39,7 @@ struct LstmSpec {
   std::optional<double> cell_clip;  // limit on |c|: min with +limit first, then max with -limit; NaN poisons
   std::optional<double> proj_clip;  // the same for the projected h; ignored without a projection
   Activation activation = Activation::tanh;
+  Activation recurrent_activation = Activation::sigmoid;  // in place of the sigmoids; or a hard_sigmoid
 
   std::int64_t output_size() const { return num_proj.value_or(num_units); }
 };

@@ -208,7 +208,8 @@ class PyLstm {
 PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t num_units,
                  const py::object& w_i_diag, const py::object& w_f_diag, const py::object& w_o_diag,
                  const py::object& proj_kernel, double forget_bias, std::optional<double> cell_clip,
-                 std::optional<double> proj_clip, const std::string& activation) {
+                 std::optional<double> proj_clip, const std::string& activation,
+                 const std::string& recurrent_activation) {
   if (num_units < 0 || num_units > kMaxSize)
     throw py::value_error("num_units must be in 0.." + std::to_string(kMaxSize) + ", got " +
                           std::to_string(num_units));
@@ -218,6 +219,7 @@ PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t 
   spec.cell_clip = cell_clip;
   spec.proj_clip = proj_clip;
   spec.activation = activation_from_name(activation);
+  spec.recurrent_activation = activation_from_name(recurrent_activation);
   if (!py::isinstance<py::array>(kernel)) throw py::type_error("kernel: expected a NumPy array");
   const auto dtype = py::reinterpret_borrow<py::array>(kernel).dtype();
   if (dtype.equal(py::dtype::of<float>()))
@@ -287,7 +289,8 @@ void register_lstm(py::module_& module) {
   type.def(py::init(&construct), py::arg("kernel"), py::arg("bias"), py::kw_only(), py::arg("num_units"),
            py::arg("w_i_diag") = none, py::arg("w_f_diag") = none, py::arg("w_o_diag") = none,
            py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0, py::arg("cell_clip") = none,
-           py::arg("proj_clip") = none, py::arg("activation") = "tanh")
+           py::arg("proj_clip") = none, py::arg("activation") = "tanh",
+           py::arg("recurrent_activation") = "sigmoid")
       .def_property_readonly("input_size", [](const PyLstm& self) { return self.spec().input_size; })
       .def_property_readonly("num_units", [](const PyLstm& self) { return self.spec().num_units; })
       .def_property_readonly("output_size", [](const PyLstm& self) { return self.spec().output_size(); })

@@ -10,6 +10,7 @@
 #include "lstm.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
+#include "stack.h"
 #include "stream.h"
 
 namespace lstmcore {
@@ -77,6 +78,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace lstmcore;
   module.attr("__version__") = LSTMCORE_VERSION;
   python::register_lstm(module);
+  python::register_stack(module);
   python::register_stream(module);
   python::register_stream_bank(module);
   module.def("fused_activations", &activation_names);

@@ -20,30 +20,48 @@ struct SequenceRequest {
   std::optional<int> threads;
 };
 
-// The checked arrays of a request, kept alive, and where the results go.
+struct SequenceWidths {
+  py::ssize_t I, H, P;  // of x, c_out and out
+};
+
+// The checked arrays of a request but for its states, kept alive, and where the outputs go.
 template <class T>
-class SequenceCall {
+class SequenceArrays {
  public:
-  SequenceCall(const Lstm<T>& lstm, const SequenceRequest& request)
-      : dtype_(py::dtype::of<T>()), H_(lstm.spec().num_units), P_(lstm.spec().output_size()) {
+  SequenceArrays(const SequenceWidths& widths, const SequenceRequest& request)
+      : dtype_(py::dtype::of<T>()), H_(widths.H), P_(widths.P) {
     if (request.threads && *request.threads < 1)
       throw py::value_error("threads must be at least 1, got " + std::to_string(*request.threads));
     args_.threads = request.threads.value_or(0);
     args_.reverse = request.reverse;
     if (request.offsets.is_none())
-      take_padded(request, lstm.spec().input_size);
+      take_padded(request, widths.I);
     else
-      take_packed(request, lstm.spec().input_size);
-    if (!request.c0.is_none()) args_.c0 = take_input(request.c0, "c0", {args_.batch, H_});
-    if (!request.h0.is_none()) args_.h0 = take_input(request.h0, "h0", {args_.batch, P_});
-    take_outputs(request);
+      take_packed(request, widths.I);
   }
 
   const ForwardArgs<T>& args() const { return args_; }
-  ForwardCall<T> with(const Lstm<T>& lstm) const { return {&lstm, args_}; }
-  py::tuple result() const { return py::make_tuple(y_, c_n_, h_n_); }
+  const py::dtype& dtype() const { return dtype_; }
+  const py::array& y() const { return y_; }
 
- private:
+  // After all inputs, which the outputs may not overlap.
+  void take_outputs(const SequenceRequest& request, bool keep_outputs = true) {
+    if (keep_outputs) {
+      y_ = take_output(request.out, "out", P_);
+      args_.y = view_of(y_);
+    }
+    if (request.c_out.is_none()) return;
+    c_out_ = take_output(request.c_out, "c_out", H_);
+    if (keep_outputs) check_no_overlap(c_out_, "c_out", y_, "out");
+    args_.c_seq = view_of(c_out_);
+  }
+
+  void check_outputs_apart(const py::array& input, const char* name) const {
+    if (args_.y) check_no_overlap(y_, "out", input, name);
+    if (args_.c_seq) check_no_overlap(c_out_, "c_out", input, name);
+  }
+
+ protected:
   const T* take_input(const py::object& value, const char* name, const Shape& shape) {
     inputs_.emplace_back(checked_input(value, name, dtype_, shape), name);
     return data<T>(inputs_.back().first);
@@ -105,20 +123,6 @@ class SequenceCall {
     return {mutable_data<T>(array), time_major_ ? first : second, time_major_ ? second : first};
   }
 
-  void take_outputs(const SequenceRequest& request) {
-    y_ = take_output(request.out, "out", P_);
-    args_.y = view_of(y_);
-    if (!request.c_out.is_none()) {
-      c_out_ = take_output(request.c_out, "c_out", H_);
-      check_no_overlap(c_out_, "c_out", y_, "out");
-      args_.c_seq = view_of(c_out_);
-    }
-    c_n_ = new_matrix(dtype_, args_.batch, H_);
-    h_n_ = new_matrix(dtype_, args_.batch, P_);
-    args_.c_n = mutable_data<T>(c_n_);
-    args_.h_n = mutable_data<T>(h_n_);
-  }
-
   ForwardArgs<T> args_;
   py::dtype dtype_;
   py::ssize_t H_, P_;
@@ -126,7 +130,31 @@ class SequenceCall {
   Shape outer_;  // of x and the outputs, without their last axis
   std::vector<std::pair<py::array, const char*>> inputs_;
   std::vector<std::int64_t> indices_;
-  py::array y_, c_out_, c_n_, h_n_;
+  py::array y_, c_out_;
+};
+
+// One layer's call: with its states.
+template <class T>
+class SequenceCall : public SequenceArrays<T> {
+ public:
+  SequenceCall(const Lstm<T>& lstm, const SequenceRequest& request)
+      : SequenceArrays<T>({lstm.spec().input_size, lstm.spec().num_units, lstm.spec().output_size()},
+                          request) {
+    ForwardArgs<T>& args = this->args_;
+    if (!request.c0.is_none()) args.c0 = this->take_input(request.c0, "c0", {args.batch, this->H_});
+    if (!request.h0.is_none()) args.h0 = this->take_input(request.h0, "h0", {args.batch, this->P_});
+    this->take_outputs(request);
+    c_n_ = new_matrix(this->dtype_, args.batch, this->H_);
+    h_n_ = new_matrix(this->dtype_, args.batch, this->P_);
+    args.c_n = mutable_data<T>(c_n_);
+    args.h_n = mutable_data<T>(h_n_);
+  }
+
+  ForwardCall<T> with(const Lstm<T>& lstm) const { return {&lstm, this->args_}; }
+  py::tuple result() const { return py::make_tuple(this->y_, c_n_, h_n_); }
+
+ private:
+  py::array c_n_, h_n_;
 };
 
 }  // namespace python

@@ -4,6 +4,7 @@ Arrays go in and arrays come out, at once; names and sharing of variables follow
 mode. ``from lstmcore import tf`` is a namespace for source written for TensorFlow 1.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmcore import raw_ops
@@ -18,7 +19,10 @@ from lstmcore.errors import (
     CheckpointError,
     DataLossError,
     InvalidArgumentError,
+    LoadError,
+    MissingExtra,
     NotFoundError,
+    UnsafeFile,
 )
 from lstmcore.rnn.dynamic import (
     bidirectional_dynamic_rnn,
@@ -51,11 +55,22 @@ if TYPE_CHECKING:
         load_checkpoint,
         restore,
     )
+    from lstmcore.formats import (
+        load,
+        open_models,
+        save,
+        to_keras,
+        to_onnx,
+        to_tensorflow,
+        to_torch,
+    )
+    from lstmcore.models import LSTM
     from lstmcore.rnn.packed import packed_rnn
     from lstmcore.streams import Stream, StreamBank
 
 __all__ = [
     "AUTO_REUSE",
+    "LSTM",
     "BasicLSTMCell",
     "CheckpointError",
     "CheckpointReader",
@@ -69,12 +84,15 @@ __all__ = [
     "LSTMBlockFusedCell",
     "LSTMCell",
     "LSTMStateTuple",
+    "LoadError",
+    "MissingExtra",
     "MultiRNNCell",
     "NotFoundError",
     "RNNCell",
     "ResidualWrapper",
     "Stream",
     "StreamBank",
+    "UnsafeFile",
     "Variable",
     "VariableScope",
     "__version__",
@@ -88,35 +106,47 @@ __all__ = [
     "global_variables",
     "latest_checkpoint",
     "list_variables",
+    "load",
     "load_checkpoint",
+    "open_models",
     "packed_rnn",
     "raw_ops",
     "reset_default_graph",
     "restore",
+    "save",
     "set_num_threads",
     "stack_bidirectional_dynamic_rnn",
     "static_bidirectional_rnn",
     "static_rnn",
+    "to_keras",
+    "to_onnx",
+    "to_tensorflow",
+    "to_torch",
     "trainable_variables",
     "variable_scope",
 ]
 
 
+# Imported when first asked for: together they take as long as all the rest, and a serving process
+# may use none of them.
+_LATER = {
+    "Stream": "streams",
+    "StreamBank": "streams",
+    "packed_rnn": "rnn.packed",
+    "LSTM": "models",
+    **dict.fromkeys(
+        ("CheckpointReader", "cells_from_checkpoint", "latest_checkpoint"), "checkpoint"
+    ),
+    **dict.fromkeys(("list_variables", "load_checkpoint", "restore"), "checkpoint"),
+    **dict.fromkeys(("load", "open_models", "save"), "formats"),
+    **dict.fromkeys(("to_keras", "to_onnx", "to_tensorflow", "to_torch"), "formats"),
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("Stream", "StreamBank"):
-        from lstmcore import streams
-
-        return getattr(streams, name)
-    if name == "packed_rnn":
-        from lstmcore.rnn import packed
-
-        return packed.packed_rnn
-    # Reading files takes as long to import as all the rest, and a serving process may never do it.
-    if name in __all__:
-        from lstmcore import checkpoint
-
-        return getattr(checkpoint, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"lstmcore.{_LATER[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -25,6 +25,7 @@ class Lstm:
         cell_clip: float | None = None,
         proj_clip: float | None = None,
         activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
     ) -> None: ...
     @property
     def input_size(self) -> int: ...
@@ -74,6 +75,22 @@ def forward_bidirectional(
     time_major: bool = False,
     threads: int | None = None,
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]: ...
+
+class Stack:
+    def __init__(self, layers: Sequence[tuple[Lstm | None, Lstm | None]]) -> None: ...
+    def forward(
+        self,
+        x: Array,
+        states: Sequence[tuple[Array, Array]] = (),
+        *,
+        lengths: NDArray[np.int64] | None = None,
+        offsets: NDArray[np.int64] | None = None,
+        time_major: bool = False,
+        out: Array | None = None,
+        c_out: Array | None = None,
+        keep_outputs: bool = True,
+        threads: int | None = None,
+    ) -> tuple[Array | None, list[tuple[Array, Array]]]: ...
 
 _Self = TypeVar("_Self", bound="Stream")
 

@@ -1,11 +1,26 @@
-"""Exceptions of lstmcore. Each is a ValueError: ``except ValueError`` catches all bad input."""
+"""Exceptions of lstmcore.
+
+Each but MissingExtra is a ValueError: ``except ValueError`` catches all bad input.
+"""
 
 
 class InvalidArgumentError(ValueError):
     """TensorFlow's ``tf.errors.InvalidArgumentError``: shapes or values that an op refuses."""
 
 
-class CheckpointError(ValueError):
+class LoadError(ValueError):
+    """A model file that cannot be read; the message names the file, the place and the reason."""
+
+
+class UnsafeFile(LoadError):
+    """A file that asks for code to be run, or for files outside itself. Nothing of it was used."""
+
+
+class MissingExtra(ImportError):
+    """A format needs a package that is not installed; the message is how to install it."""
+
+
+class CheckpointError(LoadError):
     """A checkpoint that cannot be read or restored; the message names the file or tensor."""
 
 

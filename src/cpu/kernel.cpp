@@ -64,6 +64,8 @@ LSTMCORE_INLINE CellOptions<Vec<T>> panel_options(const StepArgs<T>& args, std::
   constexpr int L = lanes<T>;
   CellOptions<Vec<T>> options = {};
   options.activation = args.activation;
+  options.hard_gates = args.recurrent_activation != Activation::sigmoid;
+  options.gate_slope = vec_set(T(hard_sigmoid_slope(args.recurrent_activation)));
   options.peepholes = args.peepholes != nullptr;
   if (options.peepholes) {
     const T* p = args.peepholes + panel * 3 * L;

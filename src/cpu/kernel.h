@@ -44,7 +44,7 @@ struct StepArgs {
   bool project;
   const T* projection;
   const T* projection_bias;  // [4 L] zeros, or NaN for a NaN proj_clip
-  Activation activation;
+  Activation activation, recurrent_activation;
   bool clip_cell, clip_projection;
   T cell_clip, proj_clip;
   GateOutputs<T> gates;

@@ -78,6 +78,7 @@ StepArgs<T> make_step_args(const PackedWeights<T>& packed, const LstmSpec& spec,
   args.projection = packed.projection.data();
   args.projection_bias = packed.projection_bias.data();
   args.activation = spec.activation;
+  args.recurrent_activation = spec.recurrent_activation;
   args.clip_cell = spec.cell_clip.has_value();
   args.cell_clip = static_cast<T>(spec.cell_clip.value_or(0));
   args.clip_projection = spec.proj_clip.has_value();

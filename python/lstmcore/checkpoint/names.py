@@ -17,7 +17,7 @@ from lstmcore.errors import CheckpointError
 # The way to one cell inside a structure of cells: direction "fw" or "bw", index in a stack.
 CellKey = tuple[str | int, ...]
 
-_ROLES = {
+ROLES = {
     "kernel": "kernel",
     "weights": "kernel",
     "bias": "bias",
@@ -28,7 +28,7 @@ _ROLES = {
     "projection/kernel": "projection/kernel",
     "projection/weights": "projection/kernel",
 }
-_OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MOVING_AVERAGE = "/ExponentialMovingAverage"
 _SLOT = re.compile(
     r"/(Adam|AdamW|LAMB|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad|adam_[mv]"
@@ -36,7 +36,7 @@ _SLOT = re.compile(
 )
 # Counters that every training run saves beside the weights.
 _BOOKKEEPING = re.compile(r"(^|.*/)(global_step|save_counter|beta[12]_power(_\d+)?)$")
-_CUDNN_SEGMENT = re.compile(r"(^|/)(cudnn_lstm|cudnn_compatible_lstm_cell)(_\d+)?(/|$)")
+CUDNN_SEGMENT = re.compile(r"(^|/)(cudnn_lstm|cudnn_compatible_lstm_cell)(_\d+)?(/|$)")
 # Weights in layouts that are not those of TensorFlow's cells.
 _REFUSED = (
     (
@@ -71,7 +71,7 @@ class CellTensors:
     @property
     def from_cudnn(self) -> bool:
         """Whether the scope says that CudnnLSTM trained these weights."""
-        return _CUDNN_SEGMENT.search(self.scope) is not None
+        return CUDNN_SEGMENT.search(self.scope) is not None
 
     def keys(self) -> set[CellKey]:
         """The places in a structure of cells that the path may stand for.
@@ -79,11 +79,11 @@ class CellTensors:
         The last part of a path is a cell's own name, which may look like an index (``cell_0``).
         """
         parts = self.path.split("/") if self.path else []
-        readings = [_structure(parts), _structure(parts[:-1])]
+        readings = [structure_key(parts), structure_key(parts[:-1])]
         return {key for key in readings if key is not None}
 
 
-def _structure(parts: Sequence[str]) -> CellKey | None:
+def structure_key(parts: Sequence[str]) -> CellKey | None:
     key: list[str | int] = []
     for part in parts:
         indexed = _INDEXED.fullmatch(part)
@@ -107,7 +107,7 @@ def find_cells(
     inside = scope.strip("/") + "/" if scope.strip("/") else ""
     cells: dict[str, CellTensors] = {}
     others: list[str] = []
-    for path, name in _weight_paths(reader, moving_average).items():
+    for path, name in weight_paths(reader, moving_average).items():
         if not path.startswith(inside) or _ignored(path, name, ignore):
             continue
         for pattern, reason in _REFUSED:
@@ -115,8 +115,8 @@ def find_cells(
                 raise CheckpointError(f"{reader.prefix}: tensor {name!r} {reason}")
         below = path[len(inside) :]
         parts = below.split("/")
-        size = 2 if "/".join(parts[-2:]) in _ROLES else 1
-        role = _ROLES.get("/".join(parts[-size:]))
+        size = 2 if "/".join(parts[-2:]) in ROLES else 1
+        role = ROLES.get("/".join(parts[-size:]))
         if role is None:
             others.append(name)
             continue
@@ -138,13 +138,13 @@ def find_cells(
 
 def lstm_scopes(reader: CheckpointReader) -> list[str]:
     """Scopes of all that looks like an LSTM cell: a kernel [.., 4H] and a bias [4H]."""
-    paths = _weight_paths(reader, moving_average=False)
+    paths = weight_paths(reader, moving_average=False)
     shapes = reader.get_variable_to_shape_map()
     scopes = []
     for path, name in paths.items():
         scope, _, last = path.rpartition("/")
         bias = paths.get(f"{scope}/{'bias' if last == 'kernel' else 'biases'}".lstrip("/"))
-        if _ROLES.get(last) != "kernel" or bias is None or len(shapes[name]) != 2:
+        if ROLES.get(last) != "kernel" or bias is None or len(shapes[name]) != 2:
             continue
         columns = shapes[name][1]
         if columns % 4 == 0 and shapes[bias] == [columns]:
@@ -158,19 +158,19 @@ def scopes_hint(scopes: Sequence[str]) -> str:
     return f". LSTM cells there: {', '.join(map(repr, scopes[:8]))}{more}" if scopes else ""
 
 
-def _weight_paths(reader: CheckpointReader, moving_average: bool) -> dict[str, str]:
+def weight_paths(reader: CheckpointReader, moving_average: bool) -> dict[str, str]:
     """Stored names of all tensors that may be weights, by their plain path."""
     paths: dict[str, str] = {}
     for name, dtype in reader.get_variable_to_dtype_map().items():
         if dtype == "string" or "/.OPTIMIZER_SLOT/" in name:
             continue
         path = name
-        if name.endswith(_OBJECT_SUFFIX):
+        if name.endswith(OBJECT_SUFFIX):
             # Attribute paths escape "." as ".." and a "/" inside one attribute's name as ".S".
             path = re.sub(
                 r"\.([.S])",
                 lambda escape: "." if escape[1] == "." else "/",
-                name.removesuffix(_OBJECT_SUFFIX),
+                name.removesuffix(OBJECT_SUFFIX),
             )
         paths[path] = name
     if moving_average:

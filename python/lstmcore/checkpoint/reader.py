@@ -21,9 +21,11 @@ from lstmcore.checkpoint.bundle import (
     slice_ranges,
 )
 from lstmcore.checkpoint.crc import masked_crc32c
+from lstmcore.checkpoint.object_graph import OBJECT_GRAPH_KEY, full_names
 from lstmcore.checkpoint.paths import StrPath, checkpoint_prefix, is_file
 from lstmcore.checkpoint.table import read_table
 from lstmcore.checkpoint.tensor_types import READABLE_NAMES, DType, widen_bfloat16
+from lstmcore.checkpoint.wire import read_varint
 from lstmcore.errors import CheckpointError, DataLossError, NotFoundError
 
 # The index of a model with 100 000 variables has about 10 MB.
@@ -100,6 +102,24 @@ class CheckpointReader:
         values.flags.writeable = False
         # As TensorFlow's reader does; a scalar answers to shape and dtype as arrays do.
         return values if entry.shape else cast(NDArray[Any], values[()])
+
+    def full_names(self) -> dict[str, str]:
+        """The names that variables had in their program, by the names of their tensors.
+
+        Only checkpoints of objects (``tf.train.Checkpoint``, SavedModels of TensorFlow 2) say so.
+        Raises CheckpointError where they say it in a way that cannot be read.
+        """
+        entry = self._entries.get(OBJECT_GRAPH_KEY)
+        if entry is None or entry.dtype.name != "string" or entry.shape:
+            return {}
+        self._check_not_cut(entry.shard)
+        what = f"{self._shard_file(entry.shard)}: {OBJECT_GRAPH_KEY}"
+        data = bytes(self._shard(entry.shard)[entry.offset : entry.offset + entry.size])
+        # A string scalar: its length, a checksum of that (4 bytes), its bytes.
+        length, begin = read_varint(data, 0, len(data), what)
+        if begin + 4 + length != len(data):
+            raise DataLossError(f"{what}: a string of {length} bytes in {len(data)} bytes")
+        return full_names(data[begin + 4 :], what)
 
     def _mapped(self, name: str, entry: Entry) -> NDArray[Any]:
         """The stored values of an entry that is whole: a view of its data file where aligned."""

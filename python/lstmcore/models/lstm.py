@@ -1,0 +1,378 @@
+"""``LSTM``: a whole model, as Keras and PyTorch have it, over the same kernels as the cells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _core, dtypes
+from lstmcore.arrays import Array, as_array, as_flag, as_size
+from lstmcore.cells.rnn_cell import LSTMStateTuple
+from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
+
+OUTPUTS = ("all", "last", "c", "hc")
+State = tuple[LSTMStateTuple, ...]
+
+
+class LSTM:
+    """A stack of LSTM layers, of one direction or two.
+
+    Args:
+        input_size: I, the depth of the inputs.
+        num_units: H of every layer and direction.
+        num_layers: how many layers.
+        bidirectional: a forward and a backward direction in every layer; each layer reads both
+            outputs of the one below, forward first.
+        num_proj, use_peepholes, forget_bias, cell_clip, proj_clip, activation,
+            recurrent_activation: of every cell, as in ``CellSpec``. ``forget_bias`` is added to the
+            forget gate at run time, as by TensorFlow's cells; PyTorch and Keras add nothing.
+        dtype: float32 or float64, of weights, inputs, outputs and states.
+        seed: of the initial kernels, uniform as by Glorot & Bengio 2010; biases are zero. Weights
+            of a trained model come through ``lstmcore.load`` or ``set_weights``.
+
+    Calls are safe from several threads at once, and release the GIL. Inference only.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        num_units: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        num_proj: int | None = None,
+        use_peepholes: bool = False,
+        forget_bias: float = 0.0,
+        cell_clip: float | None = None,
+        proj_clip: float | None = None,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        count = as_size(num_layers, "num_layers", minimum=1)
+        both = as_flag(bidirectional, "bidirectional")
+        kind, random = dtypes.as_compute_dtype(dtype), np.random.default_rng(seed)
+        layers, width = [], as_size(input_size, "input_size", minimum=1)
+        for _ in range(count):
+            spec = CellSpec(
+                width,
+                num_units,
+                num_proj,
+                use_peepholes,
+                forget_bias,
+                cell_clip,
+                proj_clip,
+                activation,
+                recurrent_activation,
+            )
+            cells = [Cell(spec, _initial(spec, kind, random)) for _ in range(1 + both)]
+            layers.append(StackLayer(*cells))
+            width = layers[-1].output_size
+        self._set_layers(layers, {}, "lstm")
+
+    @classmethod
+    def from_layers(
+        cls, layers: Sequence[StackLayer], *, metadata: Mapping[str, str] = {}, name: str = "lstm"
+    ) -> LSTM:
+        """A model of these layers. Raises TypeError and ValueError, naming the layer."""
+        self = cls.__new__(cls)
+        self._set_layers(layers, metadata, name)
+        return self
+
+    def _set_layers(self, layers: Any, metadata: Mapping[str, str], name: str) -> None:
+        self._layers = checked_layers(layers)
+        self._metadata = dict(metadata)
+        self._name = name
+        self._native_layers = [
+            (
+                layer.forward and layer.forward.native(),
+                layer.backward and layer.backward.native(),
+            )
+            for layer in self._layers
+        ]
+        self._stack = _core.Stack(self._native_layers)
+
+    @property
+    def layers(self) -> tuple[StackLayer, ...]:
+        """The layers, first to last, with their specs and (read-only) weights."""
+        return self._layers
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Where the weights came from: ``source``, ``format``, ``converter``, ``sha256``..."""
+        return dict(self._metadata)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def input_size(self) -> int:
+        return self._layers[0].cells[0][1].spec.input_size
+
+    @property
+    def output_size(self) -> int:
+        """The width of the outputs: that of both directions of the last layer, where it has two."""
+        return self._layers[-1].output_size
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._layers)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether every layer has both directions."""
+        return all(len(layer.cells) == 2 for layer in self._layers)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._layers[0].cells[0][1].weights["kernel"].dtype
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """All weights by name, such as ``layers.0.forward.kernel``; read-only."""
+        return {
+            f"layers.{k}.{direction}.{role}": value
+            for k, layer in enumerate(self._layers)
+            for direction, cell in layer.cells
+            for role, value in cell.weights.items()
+        }
+
+    def set_weights(self, weights: Mapping[str, Any]) -> None:
+        """Replaces all weights by those of the same names, shapes and dtype.
+
+        Raises ValueError for names that are missing or too many and for other shapes, TypeError
+        for another dtype; nothing has changed then.
+        """
+        own = self.weights
+        if set(weights) != set(own):
+            missing, extra = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+            raise ValueError(f"weights: missing {missing}, unknown {extra}")
+        given = {name: as_array(value, f"weights[{name!r}]") for name, value in weights.items()}
+        for name, value in given.items():
+            if value.dtype != own[name].dtype:
+                raise TypeError(f"weights[{name!r}]: expected {own[name].dtype}, got {value.dtype}")
+            if value.shape != own[name].shape:
+                raise ValueError(
+                    f"weights[{name!r}]: expected shape {own[name].shape}, got {value.shape}"
+                )
+
+        def replaced(k: int, direction: str, cell: Cell | None) -> Cell | None:
+            if cell is None:
+                return None
+            names = {role: f"layers.{k}.{direction}.{role}" for role in cell.weights}
+            return Cell(cell.spec, {role: given[name].copy() for role, name in names.items()})
+
+        layers = [
+            StackLayer(
+                replaced(k, "forward", layer.forward), replaced(k, "backward", layer.backward)
+            )
+            for k, layer in enumerate(self._layers)
+        ]
+        self._set_layers(layers, {}, self._name)
+
+    def zero_state(self, batch_size: int) -> State:
+        """Zeros in the form of ``initial_state``."""
+        rows = as_size(batch_size, "batch_size", minimum=0)
+        return tuple(
+            LSTMStateTuple(
+                np.zeros((rows, cell.spec.num_units), self.dtype),
+                np.zeros((rows, cell.spec.output_size), self.dtype),
+            )
+            for layer in self._layers
+            for _, cell in layer.cells
+        )
+
+    def __call__(
+        self,
+        x: Any,
+        lengths: Any = None,
+        initial_state: Any = None,
+        outputs: str = "all",
+        *,
+        return_state: bool = False,
+        time_major: bool = False,
+        offsets: Any = None,
+        out: Any = None,
+        threads: int | None = None,
+    ) -> Any:
+        """Runs all layers over all time steps, in one native call.
+
+        Args:
+            x: [N, T, I] of the model's dtype, or [T, N, I] if ``time_major``; or [total, I] with
+                ``offsets``.
+            lengths: N integers in 0..T; None: all rows have T steps. From a row's length on, its
+                outputs are 0 and its state stays.
+            initial_state: a pair (c [N, H], h [N, P]) per layer and direction, layer by layer,
+                forward first (as ``zero_state`` gives it); for a single cell the pair alone will
+                do. None: zeros.
+            outputs: what to return. "all": h of the last layer at each step, [N, T, output_size];
+                "last": h at each row's last step, [N, output_size] (the backward half is that of
+                step 0, its last); "c": the cell states at each step; "hc": the pair ("all", "c").
+            return_state: whether to return a pair (what ``outputs`` says, final state) instead.
+            offsets: integers [N + 1] for rows of different lengths one after the other in x, from 0
+                to total; outputs are [total, ...] in the places of their inputs.
+            out: an array to write "all" or "last" into and return.
+            threads: at most this many; None: as many as the work is worth, see
+                ``set_num_threads``.
+
+        Each row's result is bit for bit that of the row alone. Raises TypeError and ValueError that
+        name the argument, before anything is written.
+        """
+        if outputs not in OUTPUTS:
+            raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}, got {outputs!r}")
+        if out is not None and outputs not in ("all", "last"):
+            raise ValueError(f"out: only for outputs='all' and 'last', got outputs={outputs!r}")
+        values = self._checked_input(x, 2 if offsets is not None else 3)
+        rows = _rows(values, offsets, time_major)
+        cells = None
+        if outputs in ("c", "hc"):
+            width = sum(cell.spec.num_units for _, cell in self._layers[-1].cells)
+            cells = np.empty((*values.shape[:-1], width), self.dtype)
+        if out is not None and outputs == "last":
+            _check_last(out, (rows, self.output_size), self.dtype)
+        y, final = self._stack.forward(
+            values,
+            () if initial_state is None else self._checked_state(initial_state),
+            lengths=_integers(lengths, "lengths"),
+            offsets=_integers(offsets, "offsets"),
+            time_major=as_flag(time_major, "time_major"),
+            out=out if outputs == "all" else None,
+            c_out=cells,
+            keep_outputs=outputs in ("all", "hc"),
+            threads=threads,
+        )
+        result: Any = y
+        if outputs == "last":
+            last = [h for _, h in final[-len(self._layers[-1].cells) :]]
+            result = np.concatenate(last, axis=1, out=out)
+        elif outputs != "all":
+            result = cells if outputs == "c" else (y, cells)
+        return (result, tuple(LSTMStateTuple(c, h) for c, h in final)) if return_state else result
+
+    def _checked_input(self, x: Any, rank: int) -> Array:
+        values = as_array(x, "x")
+        if values.dtype.newbyteorder("=") != self.dtype:
+            raise TypeError(
+                f"x: expected {self.dtype}, got {values.dtype}; convert with x.astype(...)"
+            )
+        if values.ndim != rank or values.shape[-1] != self.input_size:
+            axes = "total" if rank == 2 else "batch, time"
+            raise ValueError(
+                f"x: expected shape ({axes}, {self.input_size}), got {values.shape}"
+                + (". For a single sequence pass x[None]" if values.ndim == 2 and rank == 3 else "")
+            )
+        return np.require(values, self.dtype, ("C", "A"))
+
+    def _checked_state(self, state: Any) -> list[tuple[Array, Array]]:
+        count = sum(len(layer.cells) for layer in self._layers)
+        form = f"initial_state: expected {count} pairs (c, h), one per layer and direction"
+        if not isinstance(state, (tuple, list)):
+            raise TypeError(f"{form}, got {type(state).__name__}")
+        pairs = list(state)
+        if count == 1 and len(pairs) == 2 and hasattr(pairs[0], "shape"):
+            pairs = [tuple(pairs)]
+        if len(pairs) != count or any(
+            not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs
+        ):
+            raise ValueError(f"{form}, got {len(pairs)} parts of another form")
+        checked = []
+        for k, pair in enumerate(pairs):
+            parts = [
+                as_array(part, f"initial_state[{k}].{n}")
+                for part, n in zip(pair, "ch", strict=True)
+            ]
+            for part, n in zip(parts, "ch", strict=True):
+                if part.dtype.newbyteorder("=") != self.dtype:
+                    raise TypeError(
+                        f"initial_state[{k}].{n}: expected {self.dtype}, got {part.dtype}"
+                    )
+            checked.append(
+                (
+                    np.require(parts[0], self.dtype, ("C", "A")),
+                    np.require(parts[1], self.dtype, ("C", "A")),
+                )
+            )
+        return checked
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the model as ``lstmcore.load`` reads it; see ``lstmcore.save``."""
+        from lstmcore.formats import save
+
+        save(self, path, overwrite=overwrite)
+
+    def weights_equal(self, other: LSTM) -> bool:
+        """Whether the other model has the same specs, and the same weights bit for bit."""
+        mine, theirs = self.weights, other.weights
+        return (
+            [[(n, c.spec) for n, c in layer.cells] for layer in self._layers]
+            == [[(n, c.spec) for n, c in layer.cells] for layer in other._layers]
+            and mine.keys() == theirs.keys()
+            and all(
+                value.dtype == theirs[name].dtype and value.tobytes() == theirs[name].tobytes()
+                for name, value in mine.items()
+            )
+        )
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (1, self._layers, self._metadata, self._name)
+
+    def __repr__(self) -> str:
+        specs = [cell.spec for layer in self._layers for _, cell in layer.cells]
+        units = [layer.cells[0][1].spec.num_units for layer in self._layers]
+        facts = [
+            f"input_size={self.input_size}",
+            f"num_units={units[0] if len(set(units)) == 1 else units}",
+            f"num_layers={self.num_layers}",
+            f"output_size={self.output_size}",
+        ]
+        if self.bidirectional:
+            facts.append("bidirectional=True")
+        facts += [
+            f"{field}={getattr(specs[0], field)!r}"
+            for field, default in CellSpec.__dataclass_fields__.items()
+            if field not in ("input_size", "num_units")
+            and getattr(specs[0], field) != default.default
+        ]
+        return f"<LSTM '{self._name}' {' '.join(facts)} dtype={self.dtype}>"
+
+
+def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[str, Array]:
+    weights = {}
+    for role, shape in spec.shapes.items():
+        limit = 0.0 if len(shape) == 1 else np.sqrt(6 / sum(shape))
+        weights[role] = random.uniform(-limit, limit, shape).astype(dtype)
+    return weights
+
+
+def _rows(values: Array, offsets: Any, time_major: bool) -> int:
+    if offsets is not None:
+        return len(offsets) - 1
+    return int(values.shape[1 if time_major else 0])
+
+
+def _integers(value: Any, argument: str) -> Array | None:
+    if value is None:
+        return None
+    array = np.asarray(value) if isinstance(value, (list, tuple)) else as_array(value, argument)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise ValueError(f"{argument}: expected integers [N], got {array.dtype} {array.shape}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _check_last(out: Any, shape: tuple[int, int], dtype: Any) -> None:
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out: expected an array {dtype} {shape}, got {got}")
+    if not out.flags.writeable:
+        raise ValueError("out: expected a writable array")
+
+
+def _unpickled(version: int, layers: Any, metadata: Any, name: str) -> LSTM:
+    if version != 1:
+        raise ValueError(f"LSTM: pickled in form {version}, this lstmcore reads form 1")
+    return LSTM.from_layers(layers, metadata=metadata, name=name)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 FOLDER = Path(__file__).parent / "golden" / "models"
 
 
-class ModelFile(NamedTuple):
+@dataclass(frozen=True)
+class ModelFile:
     """``expected`` is the .npz with the framework's outputs; ``needs`` a package to read it."""
 
     file: str
     expected: str
     needs: str | None = None
-    arguments: dict[str, Any] = {}
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:

@@ -192,7 +192,7 @@ REFUSED_CELLS = [
         "DropoutWrapper cannot be streamed: stream the cell in it",
     ),
     (lambda: lstmcore.ResidualWrapper(lstmcore.BasicLSTMCell(3)), "ResidualWrapper cannot be"),
-    (lambda: [lstmcore.BasicLSTMCell(3)], "MultiRNNCell of them, received list"),
+    (lambda: [lstmcore.BasicLSTMCell(3)], "MultiRNNCell of them, or an LSTM, received list"),
     (lambda: None, "received NoneType"),
     (lambda: lstmcore.BasicLSTMCell, "received type"),
 ]

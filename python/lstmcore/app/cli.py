@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lstmcore import _core
+from lstmcore.app import model_commands
 
-DONE, WRONG_USE, BAD_FILE, INTERRUPTED, CLOSED_PIPE = 0, 2, 3, 130, 141
+DONE, WRONG_USE, BAD_FILE, MISSING_EXTRA, INTERRUPTED, CLOSED_PIPE = 0, 2, 3, 4, 130, 141
 
 _EPILOG = """\
 exit codes: 0 done, 1 a check failed, 2 wrong use, 3 a file was refused or is
@@ -54,7 +55,7 @@ def _prompt(text: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lstmcore",
-        description="TensorFlow's LSTM cells on the CPU.",
+        description="LSTM models on the CPU, from the files of every framework.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -102,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a model (.npz) of your own, made by examples/train_demo/train.py",
     )
+
+    model_commands.add_parsers(commands)
 
     bench = commands.add_parser(
         "bench",
@@ -157,19 +160,28 @@ def _fail(message: object, code: int) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lstmcore.errors import CheckpointError
+    from lstmcore.errors import LoadError, MissingExtra
 
+    code = DONE
     try:
-        {"bench": _run_bench, "demo": _run_demo, "info": _run_info}[arguments.command](arguments)
+        if arguments.command in model_commands.NAMES:
+            code = model_commands.run_command(arguments)
+        else:
+            own = {"bench": _run_bench, "demo": _run_demo, "info": _run_info}
+            own[arguments.command](arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except (CheckpointError, OSError) as error:
+    except MissingExtra as error:
+        return _fail(error, MISSING_EXTRA)
+    except FileExistsError as error:
+        return _fail(error, WRONG_USE)
+    except (LoadError, OSError) as error:
         return _fail(error, BAD_FILE)
-    except (ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         # A prompt the model cannot read; LSTMCORE_FORCE_ISA asking for what the CPU lacks.
         return _fail(error, WRONG_USE)
-    return DONE
+    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,9 +12,19 @@ import numpy as np
 from lstmcore import _core
 
 # Packages lstmcore runs without, and what each is for.
-OPTIONAL_PACKAGES = {"rich": "bold headings in the terminal"}
+OPTIONAL_PACKAGES = {
+    "rich": "bold headings in the terminal",
+    "safetensors": "reading and writing .safetensors",
+    "h5py": "reading Keras files",
+    "onnx": "reading and writing ONNX",
+}
 # Weight formats read without any further package.
-READERS = ("TensorFlow checkpoint V2",)
+READERS = (
+    "TensorFlow checkpoint V2",
+    "TensorFlow frozen graph",
+    "TensorFlow SavedModel variables",
+    "PyTorch .pt",
+)
 
 
 def collect() -> dict[str, Any]:

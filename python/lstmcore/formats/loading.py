@@ -100,8 +100,9 @@ def load_explained(file: Any, scope: Scope, choices: Choices, ignore: Sequence[s
         if isinstance(source, SafetensorsSource) and canonical.KEY in source.metadata:
             _refuse_choices(source, checked, scope)
             model = canonical.read(source)
-            if dtype_of(checked) not in (None, model.dtype):
-                model = _cast(model, dtype_of(checked))
+            wanted = dtype_of(checked)
+            if wanted is not None and wanted != model.dtype:
+                model = _cast(model, wanted)
             mapping = [Mapped(name, (name,)) for name in model.weights]
             return Loaded(model, mapping, [], 0.0)
         found = pick(source, scope)
@@ -264,7 +265,7 @@ def _build_cell(source: Source, cell: FoundCell, choices: Choices) -> tuple[Cell
         raise source.error(f"{where}: {error}") from None
     weights = {role: source.read(name) for role, name in cell.names.items()}
     wanted = dtype_of(choices)
-    dtype = wanted or np.result_type(*weights.values())
+    dtype = np.result_type(*weights.values()) if wanted is None else wanted
     with np.errstate(all="ignore"):
         difference = self_check.difference(cell.layout, weights, sizes, spec)
         if not difference <= self_check.BOUND:

@@ -33,6 +33,8 @@ _PLAIN = {"Tanh": "tanh", "Sigmoid": "sigmoid", "Relu": "relu", "Softsign": "sof
 _WITH_ALPHA = {"Affine": 1.0, "LeakyRelu": 0.01, "ThresholdedRelu": 1.0, "Elu": 1.0}
 _WITH_BOTH = {"HardSigmoid": (0.2, 0.5), "ScaledTanh": (1.0, 1.0), "Affine": (1.0, 0.0)}
 
+_DEFAULTS = CellOptions(0.0, "tanh", "sigmoid")
+
 
 class _Node(NamedTuple):
     """An LSTM node, the constants it can see, and its name."""
@@ -146,17 +148,17 @@ class OnnxSource(Source):
         given = node.attributes
         unknown = sorted(set(given) - _KNOWN)
         if unknown:
-            return [CellOptions()] * count, f"unknown attributes: {', '.join(unknown)}"
+            return [_DEFAULTS] * count, f"unknown attributes: {', '.join(unknown)}"
         if given.get("input_forget", 0):
-            return [CellOptions()] * count, "input_forget=1 (coupled gates), which is not run"
+            return [_DEFAULTS] * count, "input_forget=1 (coupled gates), which is not run"
         if "clip" in given:
-            return [CellOptions()] * count, (
+            return [_DEFAULTS] * count, (
                 f"clip={given['clip']}, which limits what goes into the activations; not run"
             )
         try:
             return _activations(given, count), None
         except LoadError as error:
-            return [CellOptions()] * count, str(error)
+            return [_DEFAULTS] * count, str(error)
 
     def _initial_state(self, node: _Node, cells: dict[str, FoundCell]) -> str | None:
         """A constant initial state other than zeros belongs to the model, which has none."""
@@ -187,7 +189,7 @@ def _activations(given: dict[str, Any], count: int) -> list[CellOptions]:
     """
     names = [name.decode("utf-8", "replace") for name in given.get("activations", [])]
     if not names:
-        return [CellOptions()] * count
+        return [_DEFAULTS] * count
     if len(names) != 3 * count:
         raise LoadError(f"{len(names)} activations for {count} directions; expected 3 each")
     alphas, betas = list(given.get("activation_alpha", [])), list(given.get("activation_beta", []))

@@ -40,7 +40,7 @@ class SafetensorsSource(Source):
         try:
             self._file = package.safe_open(self.path, framework="np")
             self.metadata = dict(self._file.metadata() or {})
-            for name in list(self._file.keys()):  # noqa: SIM118 (no mapping)
+            for name in list(self._file.keys()):
                 view = self._file.get_slice(name)
                 kind = view.get_dtype()
                 self.tensors[name] = TensorInfo(

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 
 from lstmcore.formats.layouts import TORCH
-from lstmcore.formats.source import FoundCell, FoundLayer, FoundModel, TensorInfo
+from lstmcore.formats.source import CellOptions, FoundCell, FoundLayer, FoundModel, TensorInfo
 
 _KEY = re.compile(
     r"(?P<scope>.*?)\.?(?P<role>weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)"
     r"(_l(?P<layer>\d{1,4})(?P<reverse>_reverse)?)?"
 )
+
+# The module has no others.
+_OPTIONS = CellOptions(0.0, "tanh", "sigmoid")
 
 
 def find_models(tensors: Mapping[str, TensorInfo]) -> list[FoundModel]:
@@ -35,7 +38,7 @@ def _model(scope: str, cells: dict[tuple[int, str], dict[str, str]]) -> FoundMod
     layers, problem = [], None
     for k in range(count):
         found = {
-            side: FoundCell(f"{scope}.l{k}".lstrip("."), TORCH, cells[k, side])
+            side: FoundCell(f"{scope}.l{k}".lstrip("."), TORCH, cells[k, side], _OPTIONS)
             for side in ("forward", "backward")
             if (k, side) in cells
         }

@@ -157,7 +157,7 @@ def checked_layers(layers: Any) -> tuple[StackLayer, ...]:
                 )
             cells[direction] = _checked_cell(cell, where)
             found = cells[direction].weights["kernel"].dtype
-            dtype = dtype or found
+            dtype = found if dtype is None else dtype
             if found != dtype:
                 raise TypeError(f"{where}: expected {dtype} as in the layers before, got {found}")
             width = expected

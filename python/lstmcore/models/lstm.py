@@ -237,7 +237,7 @@ class LSTM:
             _check_last(out, (rows, self.output_size), self.dtype)
         y, final = self._stack.forward(
             values,
-            () if initial_state is None else self._checked_state(initial_state),
+            () if initial_state is None else self._checked_state(initial_state, rows),
             lengths=_integers(lengths, "lengths"),
             offsets=_integers(offsets, "offsets"),
             time_major=as_flag(time_major, "time_major"),
@@ -268,7 +268,7 @@ class LSTM:
             )
         return np.require(values, self.dtype, ("C", "A"))
 
-    def _checked_state(self, state: Any) -> list[tuple[Array, Array]]:
+    def _checked_state(self, state: Any, rows: int) -> list[tuple[Array, Array]]:
         count = sum(len(layer.cells) for layer in self._layers)
         form = f"initial_state: expected {count} pairs (c, h), one per layer and direction"
         if not isinstance(state, (tuple, list)):
@@ -281,22 +281,20 @@ class LSTM:
         ):
             raise ValueError(f"{form}, got {len(pairs)} parts of another form")
         checked = []
-        for k, pair in enumerate(pairs):
-            parts = [
-                as_array(part, f"initial_state[{k}].{n}")
-                for part, n in zip(pair, "ch", strict=True)
-            ]
-            for part, n in zip(parts, "ch", strict=True):
-                if part.dtype.newbyteorder("=") != self.dtype:
+        for k, (pair, zeros) in enumerate(zip(pairs, self.zero_state(rows), strict=True)):
+            parts = []
+            for name, part, like in zip("ch", pair, zeros, strict=True):
+                array = as_array(part, f"initial_state[{k}].{name}")
+                if array.dtype.newbyteorder("=") != self.dtype:
                     raise TypeError(
-                        f"initial_state[{k}].{n}: expected {self.dtype}, got {part.dtype}"
+                        f"initial_state[{k}].{name}: expected {self.dtype}, got {array.dtype}"
                     )
-            checked.append(
-                (
-                    np.require(parts[0], self.dtype, ("C", "A")),
-                    np.require(parts[1], self.dtype, ("C", "A")),
-                )
-            )
+                if array.shape != like.shape:
+                    raise ValueError(
+                        f"initial_state[{k}].{name}: expected shape {like.shape}, got {array.shape}"
+                    )
+                parts.append(np.require(array, self.dtype, ("C", "A")))
+            checked.append((parts[0], parts[1]))
         return checked
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -351,7 +349,7 @@ def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[st
 
 def _rows(values: Array, offsets: Any, time_major: bool) -> int:
     if offsets is not None:
-        return len(offsets) - 1
+        return max(len(offsets) - 1, 0)
     return int(values.shape[1 if time_major else 0])
 
 

@@ -15,8 +15,8 @@ from lstmcore.cells.block_cells import LSTMBlockFusedCell
 from lstmcore.cells.cell_wrapper import CellWrapper
 from lstmcore.cells.lstm_base import LSTMCellBase
 from lstmcore.cells.multi_rnn_cell import MultiRNNCell
-from lstmcore.cells.numpy_step import StepSettings, StepWeights
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.models.lstm import LSTM
 
 
 class StreamModel:
@@ -33,11 +33,12 @@ class StreamModel:
         Raises TypeError for what cannot be streamed, ValueError for a cell that is not built and
         for another ``input_size`` than it was built for.
         """
-        leaves = _built_leaves(cell, input_size)
-        with shared_state.lock:  # so that no assignment comes between the layers
-            self.layers = tuple(leaf._native() for leaf in leaves)
-            self._weights = [leaf._step_weights() for leaf in leaves]
-        self._settings = [(leaf._activation.name, leaf._step_settings()) for leaf in leaves]
+        self._weights: list[tuple[Array | None, ...]]
+        self._settings: list[tuple[str, tuple[Any, ...]]]
+        if isinstance(cell, LSTM):
+            self._take_lstm(cell)
+        else:
+            self._take_cells(_built_leaves(cell, input_size))
         if len({layer.dtype for layer in self.layers}) > 1:
             found = ", ".join(layer.dtype for layer in self.layers)
             raise TypeError(f"cell: its layers must have one dtype, they have {found}")
@@ -49,9 +50,33 @@ class StreamModel:
             )
         self.dtype = np.dtype(self.layers[0].dtype)
         self.widths = [w for layer in self.layers for w in (layer.num_units, layer.output_size)]
-        fused = isinstance(cell, LSTMBlockFusedCell)
-        self.state_size = LSTMStateTuple(*self.widths) if fused else cell.state_size
+        self.state_size: Any = LSTMStateTuple(*self.widths[:2])
+        if isinstance(cell, LSTM):
+            pairs = zip(self.widths[::2], self.widths[1::2], strict=True)
+            self.state_size = tuple(LSTMStateTuple(c, h) for c, h in pairs)
+        elif not isinstance(cell, LSTMBlockFusedCell):
+            self.state_size = cell.state_size
         self.name = cell.name
+
+    def _take_cells(self, leaves: Sequence[LSTMCellBase]) -> None:
+        with shared_state.lock:  # so that no assignment comes between the layers
+            self.layers = tuple(leaf._native() for leaf in leaves)
+            self._weights = [tuple(leaf._step_weights()) for leaf in leaves]
+        self._settings = [(leaf._activation.name, tuple(leaf._step_settings())) for leaf in leaves]
+
+    def _take_lstm(self, model: LSTM) -> None:
+        natives = []
+        for k, (forward, backward) in enumerate(model._native_layers):
+            if forward is None or backward is not None:
+                raise TypeError(
+                    f"cell: layer {k} of {model.name} runs backwards, which needs the end of the "
+                    "sequence: it cannot be streamed"
+                )
+            natives.append(forward)
+        self.layers = tuple(natives)
+        cells = [cell for layer in model.layers for _, cell in layer.cells]
+        self._weights = [tuple(cell.weights.values()) for cell in cells]
+        self._settings = [("LSTM", tuple(cell.spec.as_dict().items())) for cell in cells]
 
     @cached_property
     def digest(self) -> bytes:
@@ -142,7 +167,7 @@ def _why_not(cell: Any) -> str | None:
         return (
             f"{type(cell).__name__} cannot be streamed: stream the cell in it, its attribute cell"
         )
-    expected = "one of this package's LSTM cells or a MultiRNNCell of them"
+    expected = "one of this package's LSTM cells, a MultiRNNCell of them, or an LSTM"
     if isinstance(cell, RNNCell):
         return f"{cell.name} ({type(cell).__name__}) cannot be streamed: expected {expected}"
     return f"expected {expected}, received {type(cell).__name__}"
@@ -152,10 +177,12 @@ def _overrides(cell: Any) -> str:
     return f"{cell.name} cannot be streamed: {type(cell).__name__} computes its step in Python"
 
 
-def _add_layer(total: Any, weights: StepWeights, settings: tuple[str, StepSettings]) -> None:
+def _add_layer(
+    total: Any, weights: tuple[Array | None, ...], settings: tuple[str, tuple[Any, ...]]
+) -> None:
     arrays = [None if array is None else np.ascontiguousarray(array) for array in weights]
     forms = [None if array is None else (array.dtype.str, array.shape) for array in arrays]
-    total.update(repr((settings[0], tuple(settings[1]), forms)).encode())
+    total.update(repr((*settings, forms)).encode())
     for array in arrays:
         if array is not None:
             total.update(array)

@@ -22,8 +22,9 @@ class Stream(_core.Stream):
 
     Args:
         cell: BasicLSTMCell, LSTMCell, LSTMBlockCell, LSTMBlockFusedCell, CudnnCompatibleLSTMCell,
-            or a MultiRNNCell of them. The stream keeps the weights that the cell has now: variables
-            assigned later do not change it. Another stream or bank gives the weights that it keeps.
+            a MultiRNNCell of them, or an ``LSTM`` of forward layers. The stream keeps the weights
+            that the cell has now: variables assigned later do not change it. Another stream or bank
+            gives the weights that it keeps.
         batch_size: None for a single sequence, inputs [I] and outputs [P]; or the number N of
             sequences that advance together, inputs [N, I] and outputs [N, P].
         initial_state: a state as ``cell.zero_state(N, dtype)`` gives it, N = 1 for a single

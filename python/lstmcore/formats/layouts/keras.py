@@ -36,7 +36,7 @@ class KerasLayout(Layout):
     biases = 1
 
     def sizes(self, shapes: Shapes) -> Sizes:
-        I, columns = matrix(shapes, "kernel")
+        I, _ = matrix(shapes, "kernel")
         H, recurrent_columns = matrix(shapes, "recurrent_kernel")
         if recurrent_columns != 4 * H:
             shape, gates = shapes["recurrent_kernel"], recurrent_columns // H

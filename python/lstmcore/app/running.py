@@ -44,7 +44,8 @@ def run(
 
     ``agrees`` is False where the streamed outputs are not those of the whole sequence.
     """
-    times, y, state = [], *model(x, return_state=True)  # the first call is not timed
+    y, state = model(x, return_state=True)  # the first call is not timed
+    times: list[float] = []
     for k in range(repeat):
         begun = time.perf_counter()
         y, state = model(x, return_state=True)

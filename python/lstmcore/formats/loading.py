@@ -106,6 +106,7 @@ def load_explained(file: Any, scope: Scope, choices: Choices, ignore: Sequence[s
             mapping = [Mapped(name, (name,)) for name in model.weights]
             return Loaded(model, mapping, [], 0.0)
         found = pick(source, scope)
+        _check_loadable(source, found)
         _check_all_used(source, found, scope, ignore)
         return build(source, found, checked)
     finally:
@@ -182,6 +183,11 @@ def _nothing(source: Source) -> LoadError:
     )
 
 
+def _check_loadable(source: Source, found: FoundModel) -> None:
+    if found.problem:
+        raise source.error(f"{found.scope!r}: {found.problem}")
+
+
 def unused_tensors(source: Source, found: FoundModel, scope: Scope) -> list[str]:
     """Weights in the scope that ``found`` does not use."""
     used = {origin for name in found.names for origin in source.origins(name)} | found.names
@@ -216,8 +222,7 @@ def _check_all_used(source: Source, found: FoundModel, scope: Scope, ignore: Seq
 
 def build(source: Source, found: FoundModel, choices: Choices) -> Loaded:
     """Reads, converts and checks the weights of a model. Raises LoadError."""
-    if found.problem:
-        raise source.error(f"{found.scope!r}: {found.problem}")
+    _check_loadable(source, found)
     layers, mapping, notes, worst = [], [], list(found.notes), 0.0
     for k, layer in enumerate(found.layers):
         cells: dict[str, Cell] = {}

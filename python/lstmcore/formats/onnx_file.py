@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstmcore.arrays import Array
-from lstmcore.errors import LoadError
+from lstmcore.errors import LoadError, UnsafeFile
 from lstmcore.formats.files import optional, read_file
 from lstmcore.formats.layouts import ONNX
 from lstmcore.formats.onnx_values import Values
@@ -61,13 +61,15 @@ class OnnxSource(Source):
         optional("onnx.numpy_helper", "onnx", "reading ONNX files")
         try:
             model = onnx.load_model_from_string(read_file(self.path))
-            graphs = [(model.graph, ""), *((f, f"{f.name}/") for f in model.functions)]
+            self._find(onnx, model)
         except LoadError:
             raise
-        except Exception as error:
-            raise self.error(f"no ONNX model: {error}") from None
+        except Exception as error:  # fields of wrong types fail wherever they are used
+            raise self.error(f"no ONNX model: {type(error).__name__}: {error}") from None
+
+    def _find(self, onnx: Any, model: Any) -> None:
         nodes: list[_Node] = []
-        for graph, prefix in graphs:
+        for graph, prefix in [(model.graph, ""), *((f, f"{f.name}/") for f in model.functions)]:
             nodes += self._walk(onnx, graph, None, prefix, 0)
         self.foreign = {
             name for name, info in self.tensors.items() if not info.dtype.startswith(("fl", "bf"))
@@ -105,6 +107,8 @@ class OnnxSource(Source):
         try:
             options, problem = self._options(node, len(sides))
             cells = self._cells(node, name, sides, options)
+        except UnsafeFile:
+            raise
         except LoadError as error:
             return FoundModel(name, (), problem=str(error).removeprefix(f"{self.path}: "))
         problem = problem or self._initial_state(node, cells)

@@ -72,8 +72,10 @@ def load(data: bytes, path: str) -> tuple[Any, int]:
     end = _checked_end(data, path)
     try:
         return _Unpickler(io.BytesIO(data[:end]), path).load(), end
-    except LoadError:
-        raise
+    except LoadError as error:
+        if str(error).startswith(path):
+            raise
+        raise LoadError(f"{path}: {error}") from None
     except Exception as error:  # a broken program may fail in any way
         raise LoadError(f"{path}: a broken pickle: {type(error).__name__}: {error}") from None
 

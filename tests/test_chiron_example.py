@@ -20,6 +20,8 @@ import package  # noqa: E402
 import picture  # noqa: E402
 import run  # noqa: E402
 
+import registry  # noqa: E402
+
 
 def collapse(path, blank):
     """The text that a path spells: repeats merged, blanks dropped."""
@@ -252,7 +254,7 @@ def test_a_finished_download_is_not_replaced(tmp_path):
     for path in (folder, partial):
         path.mkdir()
         (path / "mark").write_text(path.name)
-    package._move_into_place(partial, folder)
+    registry._move_into_place(partial, folder)
     assert (folder / "mark").read_text() == "chiron"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import checkpoint_writer
+from lstmcore import LSTM, to_torch
 from lstmcore.variables.graph import Graph
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,9 @@ def test_python_blocks_print_what_they_say(tmp_path, monkeypatch, capsys):
     }
     checkpoint_writer.write(tmp_path / "model.ckpt-158301", weights)
     monkeypatch.chdir(tmp_path)
-    assert len(BLOCKS) == 3
+    model = LSTM(40, 128, num_layers=2, bidirectional=True, seed=1)
+    pytest.importorskip("safetensors.numpy").save_file(to_torch(model), "model.pt")
+    assert len(BLOCKS) == 4
     left = []
     for block in BLOCKS:
         names: dict[str, object] = {}
@@ -34,7 +37,7 @@ def test_python_blocks_print_what_they_say(tmp_path, monkeypatch, capsys):
             exec(block, names)
         promised = re.findall(r"^# (.+)$", block, re.MULTILINE)
         assert capsys.readouterr().out.splitlines() == promised
-    outputs = left[1]["outputs"]
+    outputs = left[2]["outputs"]
     assert outputs.shape == (8, 50, 100)
     assert outputs[0].any()
     assert not outputs[1, 7:].any()

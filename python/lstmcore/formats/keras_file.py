@@ -167,7 +167,9 @@ def _stacked(
 
 def _layer(name: str, sides: Mapping[str, FoundCell], config: LayerConfig | None) -> FoundModel:
     options, notes, problem = CellOptions(), [], None
-    if config is None:
+    if config is None and all(cell.layout is CUDNN for cell in sides.values()):
+        options = CellOptions(0.0, "tanh", "sigmoid")  # cuDNN has no others
+    elif config is None:
         notes.append("activations are not stored: Keras's defaults, tanh and sigmoid")
     else:
         options = CellOptions(0.0, config.activation, config.recurrent_activation)

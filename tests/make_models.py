@@ -6,7 +6,7 @@ Each part runs where its framework is installed (``python tests/make_models.py P
     onnx    onnx, onnxruntime: LSTM nodes with everything that the operator offers
     keras3  keras 3 (KERAS_BACKEND=torch): .keras, .weights.h5 and .h5 files
     keras2  tensorflow-cpu 2.15: Keras 2 .h5 files, CuDNN layout included; SavedModels
-    tf      tensorflow-cpu 2.15: frozen graphs
+    tf      tensorflow-cpu 2.15: a frozen graph, a SavedModel, checkpoints
 
 Beside each file NAME.EXT lies NAME.npz: x [N, T, I], lengths [N], y [N, T, P] with zeros past each
 row's length.
@@ -397,6 +397,28 @@ def make_tf() -> None:
         folder = str(FOLDER / "tf_saved_model")
         tf.saved_model.simple_save(session, folder, {"x": given, "lengths": lengths}, {"y": y})
         expect("tf_saved_model", x, session.run(y, {given: x, lengths: LENGTHS}))
+    make_bidirectional_checkpoint(tf)
+
+
+def make_bidirectional_checkpoint(tf: Any) -> None:
+    """Two layers of both directions under the names of stack_bidirectional_dynamic_rnn."""
+    x = inputs(42)
+    graph = tf.Graph()
+    with graph.as_default(), tf.Session() as session:
+        y: Any = tf.constant(x)
+        for k, units in enumerate((6, 4)):
+            with tf.variable_scope(f"net/stack_bidirectional_rnn/cell_{k}"):
+                cells = [tf.nn.rnn_cell.LSTMCell(units, use_peepholes=k == 0) for _ in range(2)]
+                both, _ = tf.nn.bidirectional_dynamic_rnn(*cells, y, LENGTHS, dtype=tf.float32)
+                y = tf.concat(both, 2)
+        session.run(tf.global_variables_initializer())
+        variables = tf.global_variables()
+        for variable, value in zip(variables, randomize(session.run(variables), 42), strict=True):
+            variable.load(value, session)
+        folder = FOLDER / "tf_bidirectional"
+        tf.train.Saver().save(session, str(folder / "model.ckpt"), 7, write_meta_graph=False)
+        (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
+        expect("tf_bidirectional", x, session.run(y))
 
 
 if __name__ == "__main__":

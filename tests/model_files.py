@@ -81,6 +81,7 @@ CASES = [
     ModelFile("keras2_cudnn_weights.h5", "keras2_cudnn_weights", "h5py"),
     ModelFile("keras2_saved_model", "keras2_saved_model"),
     ModelFile("tf_frozen.pb", "tf_frozen", None, {"forget_bias": 1.0}),
+    ModelFile("tf_bidirectional", "tf_bidirectional", None, {"forget_bias": 1.0}),
     ModelFile("tf_saved_model", "tf_saved_model", None, {"forget_bias": 1.0}),
 ]
 BY_FILE = {case.file: case for case in CASES}

@@ -13,7 +13,7 @@ import pytest
 
 import lstmcore
 from lstmcore import LoadError
-from lstmcore.formats import loading
+from lstmcore.formats import building, loading
 from lstmcore.formats.opening import open_source
 from model_files import BY_FILE, CASES, FOLDER, ModelFile
 
@@ -207,7 +207,7 @@ class TestOptions:
     def test_cudnn_layout_is_noted(self) -> None:
         pytest.importorskip("h5py")
         path = FOLDER / "keras2_cudnn_weights.h5"
-        done = loading.load_explained(path, None, loading.Choices(), [])
+        done = loading.load_explained(path, None, building.Choices(), [])
         assert any("CuDNN's layout" in note for note in done.notes)
         assert done.difference < 1e-12
 

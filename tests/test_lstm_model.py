@@ -279,6 +279,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "offsets that end early": ({"x": X[0], "offsets": [0, 2]}, ValueError, "end with 3"),
     "offsets that decrease": ({"x": X[0], "offsets": [0, 2, 1, 3]}, ValueError, "not decrease"),
     "no offsets": ({"x": X[0], "offsets": []}, ValueError, "offsets"),
+    "one offset": ({"x": X[0], "offsets": 5}, TypeError, "offsets must be a NumPy array"),
     "state of another form": ({"initial_state": 3}, TypeError, "initial_state: expected 2 pairs"),
     "state of one layer": (
         {"initial_state": [(np.zeros((2, 7), np.float32),) * 2]},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from lstmcore.formats.loading import Choices, load_explained
+from lstmcore.formats.building import Choices
+from lstmcore.formats.loading import load_explained
 from lstmcore.formats.saving import save
 from lstmcore.formats.self_check import BOUND
 

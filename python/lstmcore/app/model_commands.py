@@ -116,7 +116,7 @@ def run_command(arguments: argparse.Namespace) -> int:
 
 
 def _choices(arguments: argparse.Namespace) -> Any:
-    from lstmcore.formats.loading import Choices
+    from lstmcore.formats.building import Choices
 
     return Choices(
         arguments.forget_bias,

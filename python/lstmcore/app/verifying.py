@@ -105,7 +105,8 @@ def _tf(model: LSTM, x: Array) -> Array:
     """Keras's LSTM layers, of the Keras that this TensorFlow has."""
     tf = optional("tensorflow", "tensorflow", "verifying against tf")
     layers, y = tf.keras.layers, tf.constant(x)
-    major = int(tf.keras.__version__.split(".")[0])
+    # Keras 2 inside TensorFlow does not say its version there.
+    major = int(getattr(tf.keras, "__version__", "2").split(".")[0])
     for layer, weights in zip(model.layers, to_keras(model), strict=True):
         spec = layer.cells[0][1].spec
         own = {"hard_sigmoid": 2, "hard_sigmoid_keras3": 3}

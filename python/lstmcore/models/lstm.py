@@ -11,6 +11,7 @@ import numpy as np
 from lstmcore import _core, dtypes
 from lstmcore.arrays import Array, as_array, as_flag, as_size
 from lstmcore.cells.rnn_cell import LSTMStateTuple
+from lstmcore.models import arguments
 from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
 
 OUTPUTS = ("all", "last", "c", "hc")
@@ -227,20 +228,30 @@ class LSTM:
             raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}, got {outputs!r}")
         if out is not None and outputs not in ("all", "last"):
             raise ValueError(f"out: only for outputs='all' and 'last', got outputs={outputs!r}")
-        values = self._checked_input(x, 2 if offsets is not None else 3)
-        rows = _rows(values, offsets, time_major)
+        values = arguments.checked_input(
+            x, 2 if offsets is not None else 3, self.input_size, self.dtype
+        )
+        lengths, offsets = (
+            arguments.integers(value, name)
+            for value, name in ((lengths, "lengths"), (offsets, "offsets"))
+        )
+        time_major = as_flag(time_major, "time_major")
+        packed = offsets is not None
+        rows = max(len(offsets) - 1, 0) if packed else values.shape[1 if time_major else 0]
         cells = None
         if outputs in ("c", "hc"):
             width = sum(cell.spec.num_units for _, cell in self._layers[-1].cells)
             cells = np.empty((*values.shape[:-1], width), self.dtype)
         if out is not None and outputs == "last":
-            _check_last(out, (rows, self.output_size), self.dtype)
+            arguments.check_last(out, (rows, self.output_size), self.dtype)
         y, final = self._stack.forward(
             values,
-            () if initial_state is None else self._checked_state(initial_state, rows),
-            lengths=_integers(lengths, "lengths"),
-            offsets=_integers(offsets, "offsets"),
-            time_major=as_flag(time_major, "time_major"),
+            ()
+            if initial_state is None
+            else arguments.checked_state(initial_state, self.zero_state(rows)),
+            lengths=lengths,
+            offsets=offsets,
+            time_major=time_major,
             out=out if outputs == "all" else None,
             c_out=cells,
             keep_outputs=outputs in ("all", "hc"),
@@ -253,49 +264,6 @@ class LSTM:
         elif outputs != "all":
             result = cells if outputs == "c" else (y, cells)
         return (result, tuple(LSTMStateTuple(c, h) for c, h in final)) if return_state else result
-
-    def _checked_input(self, x: Any, rank: int) -> Array:
-        values = as_array(x, "x")
-        if values.dtype.newbyteorder("=") != self.dtype:
-            raise TypeError(
-                f"x: expected {self.dtype}, got {values.dtype}; convert with x.astype(...)"
-            )
-        if values.ndim != rank or values.shape[-1] != self.input_size:
-            axes = "total" if rank == 2 else "batch, time"
-            raise ValueError(
-                f"x: expected shape ({axes}, {self.input_size}), got {values.shape}"
-                + (". For a single sequence pass x[None]" if values.ndim == 2 and rank == 3 else "")
-            )
-        return np.require(values, self.dtype, ("C", "A"))
-
-    def _checked_state(self, state: Any, rows: int) -> list[tuple[Array, Array]]:
-        count = sum(len(layer.cells) for layer in self._layers)
-        form = f"initial_state: expected {count} pairs (c, h), one per layer and direction"
-        if not isinstance(state, (tuple, list)):
-            raise TypeError(f"{form}, got {type(state).__name__}")
-        pairs = list(state)
-        if count == 1 and len(pairs) == 2 and hasattr(pairs[0], "shape"):
-            pairs = [tuple(pairs)]
-        if len(pairs) != count or any(
-            not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs
-        ):
-            raise ValueError(f"{form}, got {len(pairs)} parts of another form")
-        checked = []
-        for k, (pair, zeros) in enumerate(zip(pairs, self.zero_state(rows), strict=True)):
-            parts = []
-            for name, part, like in zip("ch", pair, zeros, strict=True):
-                array = as_array(part, f"initial_state[{k}].{name}")
-                if array.dtype.newbyteorder("=") != self.dtype:
-                    raise TypeError(
-                        f"initial_state[{k}].{name}: expected {self.dtype}, got {array.dtype}"
-                    )
-                if array.shape != like.shape:
-                    raise ValueError(
-                        f"initial_state[{k}].{name}: expected shape {like.shape}, got {array.shape}"
-                    )
-                parts.append(np.require(array, self.dtype, ("C", "A")))
-            checked.append((parts[0], parts[1]))
-        return checked
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the model as ``lstmcore.load`` reads it; see ``lstmcore.save``."""
@@ -345,29 +313,6 @@ def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[st
         limit = 0.0 if len(shape) == 1 else np.sqrt(6 / sum(shape))
         weights[role] = random.uniform(-limit, limit, shape).astype(dtype)
     return weights
-
-
-def _rows(values: Array, offsets: Any, time_major: bool) -> int:
-    if offsets is not None:
-        return max(len(offsets) - 1, 0)
-    return int(values.shape[1 if time_major else 0])
-
-
-def _integers(value: Any, argument: str) -> Array | None:
-    if value is None:
-        return None
-    array = np.asarray(value) if isinstance(value, (list, tuple)) else as_array(value, argument)
-    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise ValueError(f"{argument}: expected integers [N], got {array.dtype} {array.shape}")
-    return np.ascontiguousarray(array, np.int64)
-
-
-def _check_last(out: Any, shape: tuple[int, int], dtype: Any) -> None:
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
-        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"out: expected an array {dtype} {shape}, got {got}")
-    if not out.flags.writeable:
-        raise ValueError("out: expected a writable array")
 
 
 def _unpickled(version: int, layers: Any, metadata: Any, name: str) -> LSTM:

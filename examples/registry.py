@@ -49,17 +49,27 @@ def fetch_wheels(requirement: str, folder: Path, options: Sequence[str], advice:
     _fetch(requirement, folder, command, advice, unpack=False)
 
 
-def fetch_source(requirement: str, folder: Path, advice: str) -> None:
+def fetch_source(requirement: str, sha256: str, folder: Path, advice: str) -> None:
     """Unpack a source distribution into `folder`, which appears only once it is complete.
 
+    pip runs its setup.py to learn its name: so it must be the very archive that was looked at.
     Raises PackageError with pip's own last words when that fails.
     """
     command = ["download", "--no-deps", "--no-binary", ":all:", "--dest"]
-    _fetch(requirement, folder, command, advice, unpack=True)
+    with tempfile.TemporaryDirectory() as work:
+        pinned = Path(work) / "requirements.txt"
+        pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+        _fetch(requirement, folder, command, advice, unpack=True, asked=["-r", str(pinned)])
 
 
 def _fetch(
-    requirement: str, folder: Path, command: Sequence[str], advice: str, *, unpack: bool
+    requirement: str,
+    folder: Path,
+    command: Sequence[str],
+    advice: str,
+    *,
+    unpack: bool,
+    asked: Sequence[str] = (),
 ) -> None:
     print(f"Fetching {requirement} from PyPI, once, into {folder}", file=sys.stderr, flush=True)
     try:
@@ -69,7 +79,7 @@ def _fetch(
         raise PackageError(f"cannot write to {folder.parent}: {error}") from error
     pip = [sys.executable, "-m", "pip", command[0], "--quiet", "--no-input"]
     pip += ["--disable-pip-version-check", "--retries", "1", "--timeout", str(_SILENCE)]
-    pip += [*command[1:], str(partial), requirement]
+    pip += [*command[1:], str(partial), *(asked or [requirement])]
     try:
         done = subprocess.run(pip, capture_output=True, text=True, timeout=_DOWNLOAD, check=False)
         if done.returncode != 0:

@@ -209,6 +209,7 @@ class TestOptions:
         path = FOLDER / "keras2_cudnn_weights.h5"
         done = loading.load_explained(path, None, building.Choices(), [])
         assert any("CuDNN's layout" in note for note in done.notes)
+        assert done.difference is not None
         assert done.difference < 1e-12
 
     def test_dtype(self) -> None:

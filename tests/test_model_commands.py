@@ -91,6 +91,10 @@ class TestConvert:
         assert "weight_ih_l1_reverse + weight_hh_l1_reverse" in out
         assert "self-check" in out
         assert lstmcore.load(target).weights_equal(lstmcore.load(TORCH))
+        code, out, _ = called(capsys, "convert", target, tmp_path / "again.safetensors")
+        assert code == 0
+        assert "SHA-256" in out
+        assert "self-check" not in out
 
     def test_options(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         pytest.importorskip("onnx")

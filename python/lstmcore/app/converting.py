@@ -53,8 +53,11 @@ def as_text(done: dict[str, Any]) -> str:
         lines.append(f"  {entry['target']:<{width}}  {shape:>12}  <- {sources}")
     lines += [f"note: {note}" for note in done["notes"]]
     check = done["self_check"]
-    lines.append(
-        f"self-check: the kernel differs from the source's own equations by "
-        f"{check['difference']:.1e} of the outputs (bound {check['bound']:.0e})"
-    )
+    if check["difference"] is None:
+        lines.append("checked: the SHA-256 of the weights is the one in the file")
+    else:
+        lines.append(
+            f"self-check: the kernel differs from the source's own equations by "
+            f"{check['difference']:.1e} of the outputs (bound {check['bound']:.0e})"
+        )
     return "\n".join(lines)

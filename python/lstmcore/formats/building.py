@@ -40,7 +40,7 @@ class Loaded(NamedTuple):
     model: LSTM
     mapping: list[Mapped]
     notes: list[str]
-    difference: float  # of the self-check, relative
+    difference: float | None  # of the self-check, relative; None where a hash was checked
 
 
 def build(source: Source, found: FoundModel, choices: Choices) -> Loaded:

@@ -77,7 +77,7 @@ def load_explained(file: Any, scope: Scope, choices: Choices, ignore: Sequence[s
             if wanted is not None and wanted != model.dtype:
                 model = _cast(model, wanted)
             mapping = [Mapped(name, (name,)) for name in model.weights]
-            return Loaded(model, mapping, [], 0.0)
+            return Loaded(model, mapping, [], None)
         found = pick(source, scope)
         check_loadable(source, found)
         check_all_used(source, found, scope, ignore)

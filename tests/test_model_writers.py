@@ -12,7 +12,7 @@ import lstmcore
 from lstmcore import LSTM, LoadError
 from lstmcore.models import Cell, CellSpec, StackLayer
 from model_files import BY_FILE, FOLDER
-from test_lstm_model import MODELS, inputs, model_of
+from test_lstm_model import MODELS, inputs, model_of, random_state
 
 
 def specs(model: LSTM) -> list[CellSpec]:
@@ -224,3 +224,50 @@ def test_torch_has_layers_of_one_size() -> None:
     back = model_of("bidirectional").layers[0].backward
     with pytest.raises(ValueError, match="same directions in every layer"):
         lstmcore.to_torch(LSTM.from_layers([StackLayer(None, back)]))
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "hard gates", "hard gates of Keras 3"])
+def test_onnx_models_run_in_onnxruntime(name: str) -> None:
+    """With lengths and initial states, which the file takes as inputs."""
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, x, lengths = model_of(name), inputs(), [9, 3, 1, 5]
+    state = random_state(model)
+    feed: dict[str, Any] = {
+        "X": np.ascontiguousarray(x.swapaxes(0, 1)),
+        "lengths": np.array(lengths, np.int32),
+    }
+    pairs = iter(state)
+    for k, layer in enumerate(model.layers):
+        own = [next(pairs) for _ in layer.cells]
+        feed |= {f"l{k}.{n}0": np.stack([pair["ch".index(n)] for pair in own]) for n in "hc"}
+    session = onnxruntime.InferenceSession(lstmcore.to_onnx(model).SerializeToString())
+    y, *finals = session.run(None, feed)
+    got, final = model(x, lengths, state, return_state=True)
+    assert np.abs(y.swapaxes(0, 1) - got).max() < 2e-6
+    theirs = [
+        row
+        for h, c in zip(finals[::2], finals[1::2], strict=True)
+        for row in zip(c, h, strict=True)
+    ]
+    for pair, (c, h) in zip(final, theirs, strict=True):
+        assert max(np.abs(pair.c - c).max(), np.abs(pair.h - h).max()) < 2e-6
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_torch_runs_what_to_torch_gives(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    model = model_of(name)
+    spec = specs(model)[0]
+    module = torch.nn.LSTM(
+        model.input_size,
+        spec.num_units,
+        model.num_layers,
+        batch_first=True,
+        bidirectional=model.bidirectional,
+    )
+    module.load_state_dict(
+        {k: torch.from_numpy(v.copy()) for k, v in lstmcore.to_torch(model).items()}
+    )
+    y = module(torch.from_numpy(inputs()))[0].detach().numpy()
+    assert np.abs(y - model(inputs())).max() < 2e-6

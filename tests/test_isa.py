@@ -14,6 +14,8 @@ NUMERIC_SUITE = (
     "test_core_edges.py",
     "test_activations.py",
     "test_golden.py",
+    "test_lstm_model.py",
+    "test_load.py",
 )
 
 

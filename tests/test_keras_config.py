@@ -75,6 +75,18 @@ class TestStacks:
         assert below(sequential(inner, lstm("c"))) == {"a": None, "b": "a", "c": None}
 
 
+def rnn(cell: dict[str, Any], **config: Any) -> dict[str, Any]:
+    return {"class_name": "RNN", "config": {"name": "a", "cell": cell, **config}, "name": "a"}
+
+
+def test_rnn_over_a_cell() -> None:
+    cell = {"class_name": "LSTMCell", "config": {"units": 3, "activation": "relu"}}
+    text = sequential(rnn(cell, return_sequences=True), lstm("b"))
+    found = lstm_layers(text, "3.0", "f")
+    assert (found["a"].activation, found["a"].returns_sequences) == ("relu", True)
+    assert found["b"].below == "a"
+
+
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown keys": (lstm("a", magic=3), "its config has magic, which are not known"),
     "no kernel": (lstm("a", activation="gelu"), "activation 'gelu', which has no fused kernel"),
@@ -82,6 +94,10 @@ PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "code": (
         lstm("a", activation={"class_name": "Custom", "config": {"f": "os.system"}}),
         "code of the model's own",
+    ),
+    "cells in one RNN": (
+        rnn({"class_name": "StackedRNNCells", "config": {"cells": []}}),
+        "several cells in one RNN layer",
     ),
     "merge mode": (
         {
@@ -143,6 +159,13 @@ def test_go_backwards(tmp_path: Path) -> None:
 def test_a_problem_stops_loading(tmp_path: Path) -> None:
     path = changed(tmp_path, lambda config: config.update(activation="gelu"))
     with pytest.raises(LoadError, match="layer 'hard' has activation 'gelu'"):
+        lstmcore.load(path)
+
+
+def test_weights_that_the_config_does_not_describe(tmp_path: Path) -> None:
+    """Their activations would be a guess."""
+    path = changed(tmp_path, lambda config: config.update(name="another"))
+    with pytest.raises(LoadError, match="the model's config describes no LSTM layer 'hard'"):
         lstmcore.load(path)
 
 

@@ -142,7 +142,23 @@ def _lstm(layer: dict[str, Any], keras_version: str) -> LayerConfig | None:
             )
             described.problem = None if same else "its directions have different activations"
         return described
+    if kind == "RNN" and isinstance(config, dict):
+        return _rnn(layer, config, keras_version)
     return _plain(layer, keras_version) if kind in _LSTM else None
+
+
+def _rnn(layer: dict[str, Any], config: dict[str, Any], keras_version: str) -> LayerConfig | None:
+    """``RNN`` over one ``LSTMCell``; over several cells it is refused."""
+    cell = config.get("cell")
+    if not isinstance(cell, dict) or cell.get("class_name") not in ("LSTMCell", "StackedRNNCells"):
+        return None
+    described = _plain({"config": cell.get("config")}, keras_version)
+    if cell["class_name"] == "StackedRNNCells":
+        described.problem = "several cells in one RNN layer, which are not read"
+    described.name = _name_of(layer)
+    described.backwards = bool(config.get("go_backwards", False))
+    described.returns_sequences = bool(config.get("return_sequences", False))
+    return described
 
 
 def _plain(layer: dict[str, Any], keras_version: str) -> LayerConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import zipfile
@@ -31,7 +32,7 @@ class KerasSource(Source):
     """Opens the file at ``path``. Raises LoadError, UnsafeFile, MissingExtra."""
 
     file: Hdf5File = field(init=False)
-    layers: dict[str, LayerConfig] = field(default_factory=dict)
+    layers: dict[str, LayerConfig] | None = None  # None where the file has no config
 
     def __post_init__(self) -> None:
         weights, config, version = self._contents()
@@ -57,7 +58,7 @@ class KerasSource(Source):
             if name in self.foreign:
                 continue
             place, _, leaf = name.rpartition("/")
-            numbered = re.fullmatch(r"(.*)/?cell/vars", place)
+            numbered = re.fullmatch(r"(.*/)?cell/vars", place)
             if numbered and leaf in ("0", "1", "2"):
                 cells.setdefault(place, {})[_ROLES[int(leaf)]] = name
             elif re.sub(r":0$", "", leaf) in _ROLES:
@@ -101,7 +102,7 @@ class KerasSource(Source):
             side, parts = match[1], parts[:-1]
         # <layer>/<layer>, or <layer>/<model>/<layer>: the first is the layer's, or a model's whose
         # layers follow.
-        known = [part for part in parts if part in self.layers]
+        known = [part for part in parts if part in (self.layers or ())]
         return (known[-1] if known else parts[-1]), side
 
     def read(self, name: str) -> Array:
@@ -136,10 +137,15 @@ class KerasZipSource(KerasSource):
 
 
 def _stacked(
-    found: Mapping[str, Mapping[str, FoundCell]], configs: Mapping[str, LayerConfig]
+    found: Mapping[str, Mapping[str, FoundCell]], described: Mapping[str, LayerConfig] | None
 ) -> list[FoundModel]:
     """A model per layer, or per run of layers where the config says that one reads the other."""
+    configs = described or {}
     singles = {name: _layer(name, sides, configs.get(name)) for name, sides in found.items()}
+    if described is not None:
+        for name in set(singles) - set(described):
+            unknown = f"the model's config describes no LSTM layer {name!r}"
+            singles[name] = dataclasses.replace(singles[name], problem=unknown)
     above = {
         config.below: name
         for name, config in configs.items()

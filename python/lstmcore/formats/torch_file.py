@@ -38,7 +38,11 @@ class TorchSource(Source):
         for name, record in _flattened(content, self):
             self.records[name] = record
             self.tensors[name] = TensorInfo(record.shape, record.storage.dtype)
-            if any(part.startswith(_FOREIGN) for part in name.lower().split(".")[:-1]):
+            trained = not any(part.startswith(_FOREIGN) for part in name.lower().split(".")[:-1])
+            # Integers are counters and states of random generators.
+            if not trained or (
+                "float" not in record.storage.dtype and not torch_names.is_weight(name)
+            ):
                 self.foreign.add(name)
         weights = {k: v for k, v in self.tensors.items() if k not in self.foreign}
         self.models = torch_names.find_models(weights)

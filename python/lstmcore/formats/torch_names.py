@@ -17,6 +17,11 @@ _KEY = re.compile(
 _OPTIONS = CellOptions(0.0, "tanh", "sigmoid")
 
 
+def is_weight(name: str) -> bool:
+    """Whether a key is that of an LSTM's weight."""
+    return _KEY.fullmatch(name) is not None
+
+
 def find_models(tensors: Mapping[str, TensorInfo]) -> list[FoundModel]:
     """``nn.LSTM`` (weight_ih_l0, ..., _reverse) and ``nn.LSTMCell`` (weight_ih, ...) by prefix.
 

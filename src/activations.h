@@ -24,8 +24,12 @@ struct ExpConstants<float> {
   static constexpr float round_magic = 12582912.0f;   // 1.5 * 2^23: adding it rounds to an integer
   static constexpr float low = -88.0f, high = 89.0f;  // beyond them exp is 0, or inf
   static constexpr int mantissa_bits = 23, exponent_bias = 127;
-  static constexpr float q[] = {1.3814467059326511e-3f, 8.3687804111805336e-3f, 4.1668394210893869e-2f,
-                                1.6666520107819589e-1f, 4.9999993412501566e-1f};
+  static constexpr int terms = 5;
+  LSTMCORE_INLINE float q(int k) {
+    constexpr float values[terms] = {1.3814467059326511e-3f, 8.3687804111805336e-3f, 4.1668394210893869e-2f,
+                                     1.6666520107819589e-1f, 4.9999993412501566e-1f};
+    return values[k];
+  }
 };
 
 template <>
@@ -35,10 +39,14 @@ struct ExpConstants<double> {
   static constexpr double round_magic = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double low = -709.0, high = 710.0;
   static constexpr int mantissa_bits = 52, exponent_bias = 1023;
-  static constexpr double q[] = {2.4999965359640574e-8, 2.7630378625210987e-7, 2.7557587342164026e-6,
-                                 2.480149276278181e-5,  1.9841269504765383e-4, 1.3888888943922655e-3,
-                                 8.3333333334956238e-3, 4.1666666666529189e-2, 1.666666666666641e-1,
-                                 5.0000000000000107e-1};
+  static constexpr int terms = 10;
+  LSTMCORE_INLINE double q(int k) {
+    constexpr double values[terms] = {2.4999965359640574e-8, 2.7630378625210987e-7, 2.7557587342164026e-6,
+                                      2.480149276278181e-5,  1.9841269504765383e-4, 1.3888888943922655e-3,
+                                      8.3333333334956238e-3, 4.1666666666529189e-2, 1.666666666666641e-1,
+                                      5.0000000000000107e-1};
+    return values[k];
+  }
 };
 
 // exp(x) = scale * (1 + tail), with scale a power of two.
@@ -55,9 +63,8 @@ LSTMCORE_INLINE ExpParts<V> exp_parts(V x, typename Num<V>::Int exponent_offset)
   const V n = shifted - Num<V>::set(C::round_magic);
   V r = Num<V>::fma(n, Num<V>::set(-C::ln2_hi), x);
   r = Num<V>::fma(n, Num<V>::set(-C::ln2_lo), r);
-  V q = Num<V>::set(C::q[0]);
-  for (std::size_t k = 1; k < sizeof(C::q) / sizeof(C::q[0]); ++k)
-    q = Num<V>::fma(q, r, Num<V>::set(C::q[k]));
+  V q = Num<V>::set(C::q(0));
+  for (int k = 1; k < C::terms; ++k) q = Num<V>::fma(q, r, Num<V>::set(C::q(k)));
   // The low bits of `shifted` hold n; moving n + bias into the exponent field makes 2^n.
   const auto exponent = Num<V>::bits(shifted) + exponent_offset;
   return {Num<V>::from_bits(exponent << C::mantissa_bits), Num<V>::fma(r * r, q, r)};

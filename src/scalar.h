@@ -1,11 +1,16 @@
 // Num<V> is what the maths in activations.h and gates.h needs of a number type V beyond + - * / < and ?:.
-// Here: float and double. src/cpu/simd.h adds the vectors.
+// Here: float and double, for the CPU's scalars and for CUDA. src/cpu/simd.h adds the vectors.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
+#ifdef __CUDACC__
+#define LSTMCORE_INLINE static __host__ __device__ __forceinline__
+#else
 #define LSTMCORE_INLINE static inline __attribute__((always_inline))
+#endif
 
 namespace lstmcore {
 namespace {
@@ -34,12 +39,12 @@ struct ScalarNum {
 
 template <>
 struct Num<float> : ScalarNum<float, std::uint32_t> {
-  LSTMCORE_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+  LSTMCORE_INLINE float fma(float a, float b, float c) { return std::fma(a, b, c); }
 };
 
 template <>
 struct Num<double> : ScalarNum<double, std::uint64_t> {
-  LSTMCORE_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+  LSTMCORE_INLINE double fma(double a, double b, double c) { return std::fma(a, b, c); }
 };
 
 }  // namespace

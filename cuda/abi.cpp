@@ -1,0 +1,141 @@
+// The C interface: exceptions become statuses here.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <new>
+
+#include "layer.h"
+#include "plan.h"
+
+using namespace lstmcore::cuda;
+
+struct lstmcore_cuda_context {
+  Context context;
+};
+
+struct lstmcore_cuda_layer {
+  std::unique_ptr<Layer> layer;
+};
+
+namespace {
+
+template <class F>
+int guarded(char* error, const F& function) {
+  const auto report = [error](int status, const char* text) {
+    std::snprintf(error, LSTMCORE_CUDA_ERROR_SIZE, "%s", text);
+    return status;
+  };
+  try {
+    function();
+    return LSTMCORE_CUDA_OK;
+  } catch (const Error& e) {
+    return report(e.status, e.what());
+  } catch (const std::invalid_argument& e) {
+    return report(LSTMCORE_CUDA_INVALID, e.what());
+  } catch (const std::bad_alloc&) {
+    return report(LSTMCORE_CUDA_OUT_OF_MEMORY, "out of host memory");
+  } catch (const std::exception& e) {
+    return report(LSTMCORE_CUDA_FAILED, e.what());
+  }
+}
+
+// Sizes are checked by the caller, who knows the arguments' names; what is checked here would crash.
+void check_forward(const lstmcore_cuda_forward& args) {
+  if (args.steps < 0 || args.batch < 0 || args.batch > INT32_MAX || args.steps > INT32_MAX)
+    throw std::invalid_argument("steps and batch: expected sizes up to 2^31 - 1");
+  for (std::int64_t n = 0; args.lengths && n < args.batch; ++n)
+    if (args.lengths[n] < 0 || args.lengths[n] > args.steps)
+      throw std::invalid_argument("lengths[" + std::to_string(n) + "]: expected 0 to " +
+                                  std::to_string(args.steps) + ", got " + std::to_string(args.lengths[n]));
+}
+
+int device_count(int* count, char* error) {
+  return guarded(error, [&] { LSTMCORE_CUDA_CHECK(cudaGetDeviceCount(count)); });
+}
+
+int device(int index, lstmcore_cuda_device* result, char* error) {
+  return guarded(error, [&] { *result = describe_device(index); });
+}
+
+int create_context(int index, const char* cublas, lstmcore_cuda_context** context, char* error) {
+  return guarded(error, [&] {
+    int before = 0;
+    LSTMCORE_CUDA_CHECK(cudaGetDevice(&before));
+    const DeviceGuard guard(before);  // the context's constructor changes it
+    *context = new lstmcore_cuda_context{{index, cublas}};
+  });
+}
+
+void destroy_context(lstmcore_cuda_context* context) { delete context; }
+
+int create_layer(lstmcore_cuda_context* context, const lstmcore_cuda_spec* spec,
+                 const lstmcore_cuda_weights* weights, lstmcore_cuda_layer** layer, char* error) {
+  return guarded(error, [&] {
+    *layer = new lstmcore_cuda_layer{std::unique_ptr<Layer>(make_layer(context->context, *spec, *weights))};
+  });
+}
+
+void destroy_layer(lstmcore_cuda_layer* layer) { delete layer; }
+
+int forward(lstmcore_cuda_layer* layer, const lstmcore_cuda_forward* args, char* error) {
+  return guarded(error, [&] {
+    check_forward(*args);
+    layer->layer->forward(*args);
+  });
+}
+
+int plan(const lstmcore_cuda_device* device, const lstmcore_cuda_spec* spec, int64_t steps, int64_t batch,
+         int path, lstmcore_cuda_plan* result, char* error) {
+  return guarded(error, [&] { *result = make_plan(*device, *spec, steps, batch, path); });
+}
+
+int synchronize(lstmcore_cuda_context* context, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(context->context.index());
+    LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
+    context->context.check_fault();
+  });
+}
+
+int allocate(int index, size_t bytes, void* stream, void** memory, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    // Never 0 bytes: an empty array has an address too.
+    LSTMCORE_CUDA_CHECK(
+        cudaMallocAsync(memory, std::max<size_t>(bytes, 1), static_cast<cudaStream_t>(stream)));
+  });
+}
+
+int release(int index, void* memory, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    LSTMCORE_CUDA_CHECK(cudaFreeAsync(memory, static_cast<cudaStream_t>(stream)));
+  });
+}
+
+int copy(int index, void* to, const void* from, size_t bytes, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    LSTMCORE_CUDA_CHECK(
+        cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)));
+  });
+}
+
+int stream_wait(int index, void* stream, void* earlier, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    const Event event;
+    LSTMCORE_CUDA_CHECK(cudaEventRecord(event.get(), static_cast<cudaStream_t>(earlier)));
+    LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), event.get(), 0));
+  });
+}
+
+const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI, device_count,  device,  create_context, destroy_context,
+                                   create_layer,      destroy_layer, forward, plan,           synchronize,
+                                   allocate,          release,       copy,    stream_wait};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const void* lstmcore_cuda_api(int version) {
+  return version == LSTMCORE_CUDA_ABI ? &kApi : nullptr;
+}

@@ -1,0 +1,104 @@
+#include "context.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace lstmcore {
+namespace cuda {
+namespace {
+
+constexpr std::size_t kGemmWorkspace = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
+
+int attribute(cudaDeviceAttr name, int index) {
+  int value = 0;
+  LSTMCORE_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, index));
+  return value;
+}
+
+// Before any member needs the device.
+int checked_index(int index) {
+  int count = 0;
+  LSTMCORE_CUDA_CHECK(cudaGetDeviceCount(&count));
+  if (index < 0 || index >= count)
+    throw Error(LSTMCORE_CUDA_INVALID, "device: there is no cuda:" + std::to_string(index) + ", only " +
+                                           std::to_string(count) + " GPU(s)");
+  LSTMCORE_CUDA_CHECK(cudaSetDevice(index));
+  return index;
+}
+
+}  // namespace
+
+lstmcore_cuda_device describe_device(int index) {
+  int count = 0;
+  LSTMCORE_CUDA_CHECK(cudaGetDeviceCount(&count));
+  if (index < 0 || index >= count)
+    throw Error(LSTMCORE_CUDA_INVALID, "device: there is no cuda:" + std::to_string(index));
+  cudaDeviceProp properties{};
+  LSTMCORE_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  lstmcore_cuda_device device{};
+  std::snprintf(device.name, sizeof device.name, "%s", properties.name);
+  device.compute_major = properties.major;
+  device.compute_minor = properties.minor;
+  device.multiprocessors = properties.multiProcessorCount;
+  // 16 need an attribute of the kernel; sm_120 has no more than 8.
+  device.max_cluster = properties.major < 9 ? 1 : properties.major >= 12 ? 8 : 16;
+  device.cooperative = attribute(cudaDevAttrCooperativeLaunch, index);
+  device.shared_per_block = std::size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+  device.memory = properties.totalGlobalMem;
+  return device;
+}
+
+Context::Context(int device, const char* cublas)
+    : index_(checked_index(device)),
+      device_(describe_device(device)),
+      cublas_(cublas),
+      gemm_workspace_(kGemmWorkspace) {
+  LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&capture_stream_, cudaStreamNonBlocking));
+  LSTMCORE_CUDA_CHECK(cudaHostAlloc(reinterpret_cast<void**>(&fault_), sizeof *fault_, cudaHostAllocMapped));
+  *fault_ = 0;
+}
+
+Context::~Context() {
+  if (used_) cudaEventSynchronize(last_.get());
+  cudaFreeHost(fault_);
+  cudaStreamDestroy(capture_stream_);
+}
+
+void Context::check_fault() {
+  if (!*static_cast<volatile int*>(fault_)) return;
+  *fault_ = 0;
+  throw Error(
+      LSTMCORE_CUDA_FAILED,
+      "a persistent kernel waited too long for its neighbours, and stopped; its outputs are not valid");
+}
+
+Context::Call::Call(Context& context, cudaStream_t stream)
+    : context_(context), lock_(context.mutex_), guard_(context.index_), stream_(stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  LSTMCORE_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
+  captured_ = status != cudaStreamCaptureStatusNone;
+  context.check_fault();
+  if (context.used_ && !captured_) LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(stream, context.last_.get(), 0));
+}
+
+Context::Call::~Call() {
+  if (captured_) return;
+  // Where the call failed half-way, too: what it has enqueued uses the scratch memory.
+  context_.used_ = cudaEventRecord(context_.last_.get(), stream_) == cudaSuccess || context_.used_;
+}
+
+char* Context::Call::scratch(std::size_t bytes) {
+  if (bytes > context_.scratch_.bytes()) {
+    if (captured_)
+      throw Error(LSTMCORE_CUDA_INVALID,
+                  "stream: a capture cannot allocate; call once with these sizes before it");
+    if (context_.used_) LSTMCORE_CUDA_CHECK(cudaEventSynchronize(context_.last_.get()));
+    context_.scratch_ = DeviceMemory();
+    ++context_.generation_;
+    context_.scratch_ = DeviceMemory(bytes);
+  }
+  return context_.scratch_.as<char>();
+}
+
+}  // namespace cuda
+}  // namespace lstmcore

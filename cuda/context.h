@@ -1,0 +1,66 @@
+// A device with what the layers of a model share there.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <mutex>
+
+#include "cublas.h"
+#include "lstmcore/cuda_abi.h"
+#include "status.h"
+
+namespace lstmcore {
+namespace cuda {
+
+lstmcore_cuda_device describe_device(int index);
+
+class Context {
+ public:
+  Context(int device, const char* cublas);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  const lstmcore_cuda_device& device() const { return device_; }
+  int index() const { return index_; }
+  Cublas& cublas() { return cublas_; }
+  cudaStream_t capture_stream() const { return capture_stream_; }
+  int* fault() const { return fault_; }
+  // Throws Error if a persistent kernel gave up waiting since the last time.
+  void check_fault();
+  // Makes cuBLAS work on this stream.
+  void use(cudaStream_t stream) { cublas_.use(stream, gemm_workspace_.as<void>(), gemm_workspace_.bytes()); }
+
+  // One call: alone on the host, after the calls before it on the device. The scratch memory is its own.
+  class Call {
+   public:
+    Call(Context& context, cudaStream_t stream);
+    ~Call();
+    bool captured() const { return captured_; }
+    // At least `bytes`. Another address than the last call's means that `generation` has changed.
+    char* scratch(std::size_t bytes);
+    std::int64_t generation() const { return context_.generation_; }
+
+   private:
+    Context& context_;
+    std::lock_guard<std::mutex> lock_;
+    DeviceGuard guard_;
+    cudaStream_t stream_;
+    bool captured_ = false;  // the caller is capturing the stream
+  };
+
+ private:
+  int index_;
+  lstmcore_cuda_device device_;
+  Cublas cublas_;
+  DeviceMemory gemm_workspace_, scratch_;
+  Event last_;
+  bool used_ = false;
+  cudaStream_t capture_stream_ = nullptr;
+  int* fault_ = nullptr;  // host memory that the device writes to
+  std::int64_t generation_ = 0;
+  std::mutex mutex_;
+};
+
+}  // namespace cuda
+}  // namespace lstmcore

@@ -1,0 +1,91 @@
+// The one place where statuses of CUDA and cuBLAS become exceptions, and the owners of what CUDA hands out.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "lstmcore/cuda_abi.h"
+
+namespace lstmcore {
+namespace cuda {
+
+struct Error : std::runtime_error {
+  Error(lstmcore_cuda_status status, const std::string& what) : std::runtime_error(what), status(status) {}
+  lstmcore_cuda_status status;
+};
+
+inline void check(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // so that an error which is over does not turn up at the next launch
+  const auto kind = status == cudaErrorMemoryAllocation ? LSTMCORE_CUDA_OUT_OF_MEMORY
+                    : status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver
+                        ? LSTMCORE_CUDA_UNAVAILABLE
+                        : LSTMCORE_CUDA_FAILED;
+  throw Error(kind, std::string(call) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status));
+}
+#define LSTMCORE_CUDA_CHECK(call) ::lstmcore::cuda::check((call), #call)
+
+// Makes `device` the current one while it lives.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device) {
+    LSTMCORE_CUDA_CHECK(cudaGetDevice(&before_));
+    if (device != before_) LSTMCORE_CUDA_CHECK(cudaSetDevice(device));
+    changed_ = device != before_;
+  }
+  ~DeviceGuard() {
+    if (changed_) cudaSetDevice(before_);
+  }
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+};
+
+// Device memory of the current device.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  explicit DeviceMemory(std::size_t bytes) : bytes_(bytes) {
+    if (bytes) LSTMCORE_CUDA_CHECK(cudaMalloc(&data_, bytes));
+  }
+  DeviceMemory(DeviceMemory&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~DeviceMemory() { cudaFree(data_); }
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+class Event {
+ public:
+  Event() { LSTMCORE_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace cuda
+}  // namespace lstmcore

@@ -1,0 +1,103 @@
+// The weights of a layer on its device: gates of a unit side by side, so that a thread reads them at once.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "cell.h"
+#include "dtypes.h"
+#include "plan.h"
+#include "status.h"
+
+namespace lstmcore {
+namespace cuda {
+
+template <class T>
+DeviceMemory upload(const std::vector<T>& values) {
+  DeviceMemory memory(values.size() * sizeof(T));
+  if (!values.empty())
+    LSTMCORE_CUDA_CHECK(cudaMemcpy(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+  return memory;
+}
+
+// [rows, 4H] from gate-major columns to unit-major ones: column 4 unit + gate.
+template <class T>
+std::vector<T> interleave_gates(const double* values, std::int64_t rows, std::int64_t H) {
+  std::vector<T> result(std::size_t(rows * 4 * H));
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (int gate = 0; gate < 4; ++gate)
+      for (std::int64_t unit = 0; unit < H; ++unit)
+        result[std::size_t((row * H + unit) * 4 + gate)] =
+            store<T>(static_cast<Accumulator<T>>(values[(row * 4 + gate) * H + unit]));
+  return result;
+}
+
+template <class T>
+std::vector<T> stored(const double* values, std::int64_t size) {
+  std::vector<T> result;
+  result.reserve(std::size_t(values ? size : 0));
+  for (std::int64_t k = 0; values && k < size; ++k)
+    result.push_back(store<T>(static_cast<Accumulator<T>>(values[k])));
+  return result;
+}
+
+// S as weights are stored, A as sums and biases are.
+template <class S>
+class LayerWeights {
+ public:
+  using A = Accumulator<S>;
+
+  LayerWeights(const lstmcore_cuda_spec& spec, const lstmcore_cuda_weights& from)
+      : dtype_(spec.dtype), H_(spec.num_units) {
+    const std::int64_t H = spec.num_units, P = spec.num_proj ? spec.num_proj : H;
+    W_ = upload(interleave_gates<S>(from.W, spec.input_size, H));
+    R_ = upload(interleave_gates<S>(from.R, P, H));
+    std::vector<double> bias(from.b, from.b + 4 * H);
+    for (std::int64_t unit = 0; unit < H; ++unit) bias[std::size_t(2 * H + unit)] += spec.forget_bias;
+    bias_ = upload(interleave_gates<A>(bias.data(), 1, H));
+    if (spec.peepholes) {
+      p_i_ = upload(stored<A>(from.p_i, H));
+      p_f_ = upload(stored<A>(from.p_f, H));
+      p_o_ = upload(stored<A>(from.p_o, H));
+    }
+    if (spec.num_proj) projection_ = upload(stored<S>(from.projection, H * P));
+    if (!spec.num_proj && sizeof(S) <= 4) host_R_.assign(from.R, from.R + 4 * H * H);
+  }
+
+  const S* W() const { return W_.template as<S>(); }                    // [I, H, 4]
+  const S* R() const { return R_.template as<S>(); }                    // [P, H, 4]
+  const S* projection() const { return projection_.template as<S>(); }  // [H, P]
+
+  CellArgs<A> cell(const lstmcore_cuda_spec& spec) const {
+    const auto gates = Activation(spec.recurrent_activation);
+    CellArgs<A> args{};
+    args.activation = Activation(spec.activation);
+    args.hard_gates = gates != Activation::sigmoid;
+    args.gate_slope = A(hard_sigmoid_slope(gates));
+    args.clip = spec.has_cell_clip;
+    args.clip_limit = A(spec.cell_clip);
+    args.bias = bias_.template as<A>();
+    args.p_i = p_i_.template as<A>();
+    args.p_f = p_f_.template as<A>();
+    args.p_o = p_o_.template as<A>();
+    return args;
+  }
+
+  // R as a persistent kernel of this tiling wants it; packed when it is first asked for.
+  const uint4* packed(const Tiling& tiling) {
+    auto found = packed_.find(tiling.units);
+    if (found == packed_.end())
+      found = packed_.emplace(tiling.units, upload(pack_recurrent(tiling, H_, host_R_.data(), dtype_))).first;
+    return found->second.template as<uint4>();
+  }
+
+ private:
+  int dtype_;
+  std::int64_t H_;
+  DeviceMemory W_, R_, bias_, p_i_, p_f_, p_o_, projection_;
+  std::vector<float> host_R_;           // [H, 4H], where there may be a persistent kernel
+  std::map<int, DeviceMemory> packed_;  // by units of a block
+};
+
+}  // namespace cuda
+}  // namespace lstmcore

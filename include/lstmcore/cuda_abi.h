@@ -1,0 +1,137 @@
+// The C interface between lstmcore and liblstmcore_cuda.so, which is a library of its own so that the CPU
+// build needs nothing of CUDA. `lstmcore_cuda_api` is its only symbol.
+//
+// Sizes T N I H P and the order of gates are those of lstmcore/lstm.h. Every function returns an
+// lstmcore_cuda_status; where it is not 0, `error` (LSTMCORE_CUDA_ERROR_SIZE characters) holds the reason.
+// Device memory and streams are those of the CUDA runtime; a stream is a cudaStream_t of the device at hand.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LSTMCORE_CUDA_ABI 1
+#define LSTMCORE_CUDA_ERROR_SIZE 512
+
+typedef enum {
+  LSTMCORE_CUDA_OK = 0,
+  LSTMCORE_CUDA_INVALID = 1,        // an argument
+  LSTMCORE_CUDA_OUT_OF_MEMORY = 2,  // of the device or the host
+  LSTMCORE_CUDA_UNAVAILABLE = 3,    // no driver, no device, no cuBLAS
+  LSTMCORE_CUDA_FAILED = 4          // a status of CUDA or cuBLAS
+} lstmcore_cuda_status;
+
+// Of weights, inputs and outputs. Sums and the cell state are float32, or float64 with float64.
+typedef enum {
+  LSTMCORE_CUDA_FLOAT32 = 0,
+  LSTMCORE_CUDA_FLOAT64 = 1,
+  LSTMCORE_CUDA_FLOAT16 = 2,
+  LSTMCORE_CUDA_BFLOAT16 = 3
+} lstmcore_cuda_dtype;
+
+// How a time loop runs. AUTO: the planner's choice.
+typedef enum {
+  LSTMCORE_CUDA_AUTO = 0,
+  LSTMCORE_CUDA_STEPWISE = 1,  // a GEMM and a kernel of the gates per step
+  LSTMCORE_CUDA_BLOCK = 2,     // one multiprocessor holds R, for each group of rows
+  LSTMCORE_CUDA_CLUSTER = 3,   // one cluster holds R, for each group of rows
+  LSTMCORE_CUDA_GRID = 4       // many multiprocessors hold R, for each group of rows
+} lstmcore_cuda_path;
+
+typedef struct {
+  char name[256];
+  int compute_major, compute_minor;
+  int multiprocessors;
+  int max_cluster;          // blocks in one cluster; 1 where there are no clusters
+  int cooperative;          // whether a grid can wait for itself
+  size_t shared_per_block;  // bytes that one block can have
+  size_t memory;            // bytes
+} lstmcore_cuda_device;
+
+typedef struct {
+  int64_t input_size, num_units, num_proj;  // num_proj 0: no projection
+  int peepholes;
+  double forget_bias;
+  int has_cell_clip, has_proj_clip;
+  double cell_clip, proj_clip;
+  int activation, recurrent_activation;  // lstmcore::Activation
+  int dtype;                             // lstmcore_cuda_dtype
+  int tf32;                              // 1: float32 products may be rounded to TensorFloat-32
+} lstmcore_cuda_spec;
+
+// Host memory, dense, gates side by side in the order i, j, f, o.
+typedef struct {
+  const double* W;    // [I, 4H]
+  const double* R;    // [P, 4H]
+  const double* b;    // [4H]
+  const double* p_i;  // [H] each, where the spec has peepholes
+  const double* p_f;
+  const double* p_o;
+  const double* projection;  // [H, P] where the spec has one
+} lstmcore_cuda_weights;
+
+// A [T, N, width] device array whose innermost axis is dense; strides in elements.
+typedef struct {
+  void* data;
+  int64_t step_stride, row_stride;
+} lstmcore_cuda_sequence;
+
+// Device memory. States are [N, H] and [N, P]; c is float32 (float64 with float64), h of the dtype.
+typedef struct {
+  int64_t steps, batch;
+  lstmcore_cuda_sequence x;      // either stride is that of dense rows: x is [T, N, I] or [N, T, I]
+  lstmcore_cuda_sequence y;      // [T, N, P]; data may be null
+  lstmcore_cuda_sequence c_seq;  // [T, N, H], float32 as c; data may be null
+  const void *c0, *h0;           // null: zeros
+  const int64_t* lengths;        // HOST memory, [N] in 0..T; null: all T
+  void *c_n, *h_n;
+  int reverse;
+  int path;  // lstmcore_cuda_path
+  void* stream;
+} lstmcore_cuda_forward;
+
+// What the planner chose.
+typedef struct {
+  int path;
+  int rows_per_group, groups, blocks_per_group, units_per_block, words_per_thread;
+  size_t shared_bytes, exchange_bytes;
+  double estimated_step_us;
+} lstmcore_cuda_plan;
+
+// A device with what the layers of a model share there: cuBLAS, scratch memory, and an order of calls.
+typedef struct lstmcore_cuda_context lstmcore_cuda_context;
+typedef struct lstmcore_cuda_layer lstmcore_cuda_layer;
+
+typedef struct {
+  int version;
+  int (*device_count)(int* count, char* error);
+  int (*device)(int index, lstmcore_cuda_device* device, char* error);
+  // `cublas` is the file to load; null: one that the process has loaded, or that the loader finds.
+  int (*create_context)(int device, const char* cublas, lstmcore_cuda_context** context, char* error);
+  void (*destroy_context)(lstmcore_cuda_context* context);  // after its layers
+  int (*create_layer)(lstmcore_cuda_context* context, const lstmcore_cuda_spec* spec,
+                      const lstmcore_cuda_weights* weights, lstmcore_cuda_layer** layer, char* error);
+  void (*destroy_layer)(lstmcore_cuda_layer* layer);
+  // Enqueues on args->stream and returns. Calls of one context follow one another, also on the device.
+  int (*forward)(lstmcore_cuda_layer* layer, const lstmcore_cuda_forward* args, char* error);
+  int (*plan)(const lstmcore_cuda_device* device, const lstmcore_cuda_spec* spec, int64_t steps,
+              int64_t batch, int path, lstmcore_cuda_plan* plan, char* error);
+  // Waits for the stream; then reports a persistent kernel of the context that gave up waiting.
+  int (*synchronize)(lstmcore_cuda_context* context, void* stream, char* error);
+  // Memory that is ordered by a stream.
+  int (*allocate)(int device, size_t bytes, void* stream, void** memory, char* error);
+  int (*release)(int device, void* memory, void* stream, char* error);
+  int (*copy)(int device, void* to, const void* from, size_t bytes, void* stream, char* error);
+  // Later work of `stream` waits for the present work of `earlier`.
+  int (*stream_wait)(int device, void* stream, void* earlier, char* error);
+} lstmcore_cuda_api_v1;
+
+// Null where the library does not have this version.
+const void* lstmcore_cuda_api(int version);
+
+#ifdef __cplusplus
+}
+#endif

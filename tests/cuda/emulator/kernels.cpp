@@ -1,0 +1,146 @@
+// Runs a kernel: every thread of every block is a fiber, all of them alive at once, in an order that changes.
+#include <cuda_runtime.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <random>
+#include <vector>
+
+#include "emulated_primitives.h"
+
+namespace emulator {
+
+ThreadState state;
+
+namespace {
+
+constexpr std::size_t kStack = 48 * 1024;
+
+// Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
+struct Barrier {
+  unsigned waiting = 0, left = 0, generation = 0;
+  int value = 0, result = 0;
+};
+
+struct Fiber {
+  ucontext_t context;
+  ThreadState state;
+  bool done = false;
+};
+
+struct Machine {
+  Launch launch{};
+  const std::function<void()>* body = nullptr;
+  std::vector<Fiber> fibers;
+  std::vector<std::vector<uint4>> shared;  // of each block
+  std::vector<Barrier> blocks, clusters;
+  ucontext_t scheduler;
+  Fiber* running = nullptr;
+  std::uint64_t passes = 0;
+};
+Machine* machine;
+
+void switch_away() { swapcontext(&machine->running->context, &machine->scheduler); }
+
+void start_fiber() {
+  (*machine->body)();
+  machine->running->done = true;
+  switch_away();
+}
+
+int wait(Barrier& barrier, unsigned members, int value) {
+  const unsigned mine = barrier.generation;
+  barrier.value |= value;
+  if (++barrier.waiting == members) {
+    barrier.result = barrier.value;
+    barrier.value = 0;
+    barrier.waiting = 0;
+    ++barrier.generation;
+    return barrier.result;
+  }
+  while (barrier.generation == mine) switch_away();
+  return barrier.result;
+}
+
+char* stacks(std::size_t count) {
+  static char* memory = nullptr;
+  static std::size_t have = 0;
+  if (count > have) {
+    if (memory) munmap(memory, have * kStack);
+    memory = static_cast<char*>(mmap(nullptr, count * kStack, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (memory == MAP_FAILED) std::abort();
+    have = count;
+  }
+  return memory;
+}
+
+}  // namespace
+
+char* shared_memory(int block_of_cluster) {
+  const unsigned block = state.block.x, cluster = machine->launch.cluster;
+  const unsigned which =
+      block_of_cluster < 0 ? block : block / cluster * cluster + unsigned(block_of_cluster);
+  return reinterpret_cast<char*>(machine->shared[which].data());
+}
+int cluster_rank() { return int(state.block.x % machine->launch.cluster); }
+void cluster_sync() {
+  const unsigned cluster = machine->launch.cluster;
+  wait(machine->clusters[state.block.x / cluster], cluster * machine->launch.threads, 0);
+}
+void yield() { switch_away(); }
+std::uint64_t time() { return machine->passes; }
+
+void run_kernel(const Launch& launch, const std::function<void()>& thread) {
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> lock(mutex);
+  static std::minstd_rand random(1);
+  Machine here;
+  machine = &here;
+  here.launch = launch;
+  here.body = &thread;
+  // Garbage, as on a device.
+  here.shared.assign(launch.blocks,
+                     std::vector<uint4>(launch.shared_bytes / 16 + 1, make_uint4(~0u, ~0u, ~0u, 7)));
+  here.blocks.resize(launch.blocks);
+  here.clusters.resize(launch.blocks / launch.cluster);
+  const std::size_t count = std::size_t(launch.blocks) * launch.threads;
+  here.fibers.resize(count);
+  char* memory = stacks(count);
+  std::vector<std::size_t> alive(count);
+  for (std::size_t k = 0; k < count; ++k) {
+    Fiber& fiber = here.fibers[k];
+    fiber.state = {{unsigned(k % launch.threads)}, {unsigned(k / launch.threads)}, {launch.blocks}};
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = memory + k * kStack;
+    fiber.context.uc_stack.ss_size = kStack;
+    makecontext(&fiber.context, start_fiber, 0);
+    alive[k] = k;
+  }
+  while (!alive.empty()) {
+    // Another order in each pass: no block may count on another's having run.
+    std::rotate(alive.begin(), alive.begin() + std::ptrdiff_t(random() % alive.size()), alive.end());
+    if (random() % 2) std::reverse(alive.begin(), alive.end());
+    for (const std::size_t k : alive) {
+      here.running = &here.fibers[k];
+      state = here.running->state;
+      swapcontext(&here.scheduler, &here.running->context);
+    }
+    alive.erase(
+        std::remove_if(alive.begin(), alive.end(), [&](std::size_t k) { return here.fibers[k].done; }),
+        alive.end());
+    ++here.passes;
+  }
+  machine = nullptr;
+}
+
+}  // namespace emulator
+
+void __syncthreads() { __syncthreads_or(0); }
+int __syncthreads_or(int value) {
+  using namespace emulator;
+  return wait(machine->blocks[state.block.x], machine->launch.threads, value);
+}

@@ -105,7 +105,7 @@ class LSTM:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Where the weights came from: ``source``, ``format``, ``converter``, ``sha256``..."""
+        """Where the weights came from, as ``source``, ``format``, ``converter``, ``sha256``..."""
         return dict(self._metadata)
 
     @property
@@ -118,7 +118,7 @@ class LSTM:
 
     @property
     def output_size(self) -> int:
-        """The width of the outputs: that of both directions of the last layer, where it has two."""
+        """The width of the outputs, of both directions of the last layer where it has two."""
         return self._layers[-1].output_size
 
     @property

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import checkpoint_writer
 import lstmcore
+import pages
 from lstmcore.variables.graph import Graph
 from restore_cases import cell_tensors
 
-PAGE = (Path(__file__).parent.parent / "docs" / "migrating.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 SCOPE = "rnnlm/rnn/basic_lstm_cell"
 
 
@@ -37,16 +35,13 @@ def page(stored, tmp_path_factory):
     """The names that the blocks leave behind, run one after the other."""
     folder = tmp_path_factory.mktemp("migrating")
     checkpoint_writer.write(folder / "char.ckpt-2000", stored)
-    names: dict = {}
-    with Graph().as_default(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        kept = []
-        for block in BLOCKS:
-            exec(block, names)
-            kept.append(dict(names))
-        names["whole"], _ = names["model"]([[1, 5, 2, 9, 4, 7]])
-    names["after"] = kept
-    return names
+        graph = Graph()
+        after = pages.run("docs/migrating.md", graph=graph)
+        with graph.as_default():
+            whole, _ = after[-1]["model"]([[1, 5, 2, 9, 4, 7]])
+    return {**after[-1], "after": after, "whole": whole}
 
 
 def test_the_model_is_the_one_of_the_checkpoint(page, stored):
@@ -78,9 +73,9 @@ def test_restored_cells_have_the_weights_of_the_file(page, stored):
 
 
 def test_before_and_after_build_the_same_variables():
-    before = re.search(r"```text\n(.*?)```", PAGE, re.DOTALL)[1]
+    before, after = (pages.blocks("docs/migrating.md", kind)[0] for kind in ("text", "python"))
     pattern = r"get_variable\(.*\)|BasicLSTMCell\(.*\)"
-    made = [re.findall(pattern, text) for text in (before, BLOCKS[0])]
+    made = [re.findall(pattern, text) for text in (before, after)]
     assert made[0] == made[1]
     assert len(made[0]) == 3
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pages
 from lstmcore import _core
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,18 @@ def kernel_objects(build: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("test", ["test_api", "test_engine", "test_stack", "test_stream"])
 def test_cpp_tests_pass_on_each_isa(build: Path, isa: str, test: str) -> None:
     assert run(build / test, LSTMCORE_FORCE_ISA=isa) == f"{isa}: all checks passed\n"
+
+
+def test_the_program_of_the_cpp_page(build: Path, tmp_path: Path) -> None:
+    (source,) = pages.blocks("docs/cpp.md", "cpp")
+    (tmp_path / "program.cpp").write_text(source)
+    compiler = re.search(r"CMAKE_CXX_COMPILER:\w+=(.+)", (build / "CMakeCache.txt").read_text())[1]
+    run(
+        *[compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", ROOT / "include"],
+        *[tmp_path / "program.cpp", build / "liblstmcore_core.a", "-fopenmp", "-pthread"],
+        *["-o", tmp_path / "program"],
+    )
+    assert run(tmp_path / "program") == "the same bits\n"
 
 
 def test_levels_with_fma_agree_bit_for_bit(build: Path) -> None:

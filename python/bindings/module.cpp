@@ -85,6 +85,12 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.def("activate", &python::activate_any, pybind11::arg("name"), pybind11::arg("x"));
   module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);
   module.def("info", &python::info);
-  module.def("set_num_threads", &set_num_threads, pybind11::arg("threads"));
-  module.def("get_num_threads", &num_threads);
+  module.def(
+      "set_num_threads", &set_num_threads, pybind11::arg("threads"),
+      "Lets every call of this process use at most so many threads, from now on.\n\n"
+      "Takes the place of the default and of LSTMCORE_NUM_THREADS. Raises ValueError unless in 1..1024.");
+  module.def("get_num_threads", &num_threads,
+             "The most threads that a call may use.\n\n"
+             "By default the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and LSTMCORE_NUM_THREADS;\n"
+             "1 in a forked child.");
 }

@@ -84,8 +84,10 @@ class LSTMCell(LSTMCellBase):
         proj_clip: clips the projected output likewise; no effect without ``num_proj``.
         num_unit_shards, num_proj_shards: number of parts to store the kernel and the projection
             kernel in (``kernel/part_0``, ...); a warning is logged on the logger "lstmcore".
-        forget_bias, state_is_tuple, activation, reuse, name, dtype, **kwargs: as in
-            ``BasicLSTMCell``; the concatenated state is [N, num_units + output width].
+        state_is_tuple: as in ``BasicLSTMCell``; the concatenated state is
+            [N, num_units + output width].
+        forget_bias, activation, reuse, name, dtype: as in ``BasicLSTMCell``.
+        **kwargs: as in ``BasicLSTMCell``.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class RNNCell(Layer):
 
     @property
     def state_size(self) -> Any:
-        """Size of the state: an int, a shape, or a nested structure of them."""
+        """Size of the state, an int, a shape, or a nested structure of them."""
         raise NotImplementedError("Abstract method")
 
     @property

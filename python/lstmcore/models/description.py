@@ -27,8 +27,8 @@ class CellSpec:
 
     ``activation`` is the name of a fused activation, ``recurrent_activation`` what opens the gates:
     "sigmoid", "hard_sigmoid" (Keras 2: 0.2 x + 0.5) or "hard_sigmoid_keras3" (x / 6 + 0.5).
-    ``cell_clip`` and ``proj_clip`` limit |c| and |projected h|. Raises TypeError and ValueError,
-    naming the argument.
+    ``cell_clip`` and ``proj_clip`` limit the size of c and of the projected h. Raises TypeError and
+    ValueError, naming the argument.
     """
 
     input_size: int

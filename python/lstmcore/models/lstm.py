@@ -27,9 +27,10 @@ class LSTM:
         num_layers: how many layers.
         bidirectional: a forward and a backward direction in every layer; each layer reads both
             outputs of the one below, forward first.
-        num_proj, use_peepholes, forget_bias, cell_clip, proj_clip, activation,
-            recurrent_activation: of every cell, as in ``CellSpec``. ``forget_bias`` is added to the
-            forget gate at run time, as by TensorFlow's cells; PyTorch and Keras add nothing.
+        num_proj, use_peepholes, cell_clip, proj_clip: of every cell, as in ``CellSpec``.
+        activation, recurrent_activation: likewise.
+        forget_bias: added to the forget gate at run time, as by TensorFlow's cells; PyTorch and
+            Keras add nothing.
         dtype: float32 or float64, of weights, inputs, outputs and states.
         seed: of the initial kernels, uniform as by Glorot & Bengio 2010; biases are zero. Weights
             of a trained model come through ``lstmcore.load`` or ``set_weights``.
@@ -104,7 +105,7 @@ class LSTM:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Where the weights came from: ``source``, ``format``, ``converter``, ``sha256``..."""
+        """Where the weights came from, as ``source``, ``format``, ``converter``, ``sha256``..."""
         return dict(self._metadata)
 
     @property
@@ -117,7 +118,7 @@ class LSTM:
 
     @property
     def output_size(self) -> int:
-        """The width of the outputs: that of both directions of the last layer, where it has two."""
+        """The width of the outputs, of both directions of the last layer where it has two."""
         return self._layers[-1].output_size
 
     @property

@@ -80,7 +80,7 @@ class Stream(_core.Stream):
 
     @property
     def state(self) -> Any:
-        """A copy of the state, as the cell takes and returns it: [N, size] arrays.
+        """A copy of the state, as the cell takes and returns it, in [N, size] arrays.
 
         Setting it takes a copy, keeps the count of steps, and raises as ``initial_state`` does.
         """

@@ -7,6 +7,7 @@
 #include "cpu/isa.h"
 #include "cpu_name.h"
 #include "crc32c.h"
+#include "cuda/layer.h"
 #include "lstm.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
@@ -81,6 +82,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   python::register_stack(module);
   python::register_stream(module);
   python::register_stream_bank(module);
+  python::register_cuda(module);
   module.def("fused_activations", &activation_names);
   module.def("activate", &python::activate_any, pybind11::arg("name"), pybind11::arg("x"));
   module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);

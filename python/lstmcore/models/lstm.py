@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _core, dtypes
+from lstmcore import _core, cuda, dtypes
 from lstmcore.arrays import Array, as_array, as_flag, as_size
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.models import arguments
 from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
+from lstmcore.models.on_cuda import CudaCall, CudaModel
 
 OUTPUTS = ("all", "last", "c", "hc")
 State = tuple[LSTMStateTuple, ...]
@@ -97,6 +98,7 @@ class LSTM:
             for layer in self._layers
         ]
         self._stack = _core.Stack(self._native_layers)
+        self._on_cuda: CudaModel | None = None
 
     @property
     def layers(self) -> tuple[StackLayer, ...]:
@@ -133,6 +135,36 @@ class LSTM:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._layers[0].cells[0][1].weights["kernel"].dtype
+
+    @property
+    def device(self) -> str:
+        """ "cpu", or the GPU that calls run on, such as "cuda:0"."""
+        return f"cuda:{self._on_cuda.device}" if self._on_cuda else "cpu"
+
+    def to(self, device: str, dtype: str | None = None, *, math: str = "ieee") -> LSTM:
+        """The same model on a GPU, or back on the CPU; this one stays as it is.
+
+        Args:
+            device: "cuda", "cuda:N", "cpu", or "auto": a GPU where there is one.
+            dtype: of weights, inputs and outputs on the GPU: "float32", "float64", "float16" or
+                "bfloat16"; None: that of the model. Sums and cell states are float32 (float64 with
+                float64).
+            math: "ieee", or "tf32", which lets cuBLAS round the factors of float32 products to
+                TensorFloat-32.
+
+        Inputs of a call are then arrays on that GPU (anything with ``__dlpack__`` or
+        ``__cuda_array_interface__``, not copied), or NumPy arrays of float32 (float64 with
+        float64), which are copied, as are their outputs. Calls enqueue their work on ``stream``
+        and return.
+
+        Raises ValueError for another name or dtype, RuntimeError with the reason where the GPU
+        cannot be used, MemoryError.
+        """
+        index = cuda.device_index(device)
+        model = LSTM.from_layers(self._layers, metadata=self._metadata, name=self._name)
+        if index is not None:
+            model._on_cuda = CudaModel(self._layers, index, dtype or self.dtype.name, math)
+        return model
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -201,6 +233,8 @@ class LSTM:
         offsets: Any = None,
         out: Any = None,
         threads: int | None = None,
+        stream: int | None = None,
+        path: str = "auto",
     ) -> Any:
         """Runs all layers over all time steps, in one native call.
 
@@ -220,7 +254,11 @@ class LSTM:
                 to total; outputs are [total, ...] in the places of their inputs.
             out: an array to write "all" or "last" into and return.
             threads: at most this many; None: as many as the work is worth, see
-                ``set_num_threads``.
+                ``set_num_threads``. On a GPU without meaning.
+            stream: of a model on a GPU: the CUDA stream, as an integer; None: the one that x's
+                library works on (torch's current stream), else the default stream.
+            path: of a model on a GPU: "stepwise", "block", "cluster" or "grid", for tests and
+                measurements; "auto": what the planner takes to be fastest.
 
         Each row's result is bit for bit that of the row alone. Raises TypeError and ValueError that
         name the argument, before anything is written.
@@ -229,6 +267,16 @@ class LSTM:
             raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}, got {outputs!r}")
         if out is not None and outputs not in ("all", "last"):
             raise ValueError(f"out: only for outputs='all' and 'last', got outputs={outputs!r}")
+        if self._on_cuda:
+            if offsets is not None:
+                raise ValueError("offsets: not on a GPU; pass lengths")
+            major = as_flag(time_major, "time_major")
+            return self._on_cuda(
+                x,
+                CudaCall(lengths, initial_state, outputs, return_state, major, out, stream, path),
+            )
+        if stream is not None or path != "auto":
+            raise ValueError("stream and path are for models on a GPU")
         values = arguments.checked_input(
             x, 2 if offsets is not None else 3, self.input_size, self.dtype
         )

@@ -1,0 +1,133 @@
+"""NVIDIA GPUs: whether there is one to use, and arrays on it.
+
+A model runs on a GPU as ``lstm.to("cuda")``. The code for it is in ``liblstmcore_cuda.so``,
+which is part of installations that were built where nvcc was at hand, and is opened when it is
+first wanted. It needs NVIDIA's driver and cuBLAS (``pip install 'lstmcore[cuda13]'``), which is
+taken from the first of: the file that ``LSTMCORE_CUBLAS`` names, a copy that the process has
+loaded (that of torch, say), the packages nvidia-cublas and nvidia-cublas-cu12,
+``CONDA_PREFIX``, ``CUDA_HOME``, the system.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _core
+from lstmcore._core import DeviceArray
+from lstmcore.arrays import Array
+
+__all__ = ["DeviceArray", "asarray", "asnumpy", "device_count", "is_available", "why_not"]
+
+# The order of lstmcore_cuda_dtype.
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+_CUBLAS = (
+    ("nvidia/cu13/lib", "libcublas.so.13"),
+    ("nvidia/cublas/lib", "libcublas.so.12"),
+)
+
+
+def library() -> _core.CudaLibrary:
+    """Raises RuntimeError with the reason where there is none."""
+    chosen = os.environ.get("LSTMCORE_CUDA_LIBRARY")
+    file = Path(chosen) if chosen else Path(_core.__file__).parent / "liblstmcore_cuda.so"
+    if not file.exists():
+        raise RuntimeError(
+            f"this lstmcore was built without CUDA: {file} is not there"
+            if not chosen
+            else f"LSTMCORE_CUDA_LIBRARY: there is no {file}"
+        )
+    return _core.CudaLibrary(str(file))
+
+
+def cublas_file() -> str | None:
+    """The cuBLAS to load; None leaves it to the process and the loader."""
+    if chosen := os.environ.get("LSTMCORE_CUBLAS"):
+        return chosen
+    try:
+        if "libcublas.so" in Path("/proc/self/maps").read_text():
+            return None
+    except OSError:
+        pass
+    places = [(Path(entry or ".") / folder, name) for entry in sys.path for folder, name in _CUBLAS]
+    for variable, folder in (("CONDA_PREFIX", "lib"), ("CUDA_HOME", "lib64")):
+        if root := os.environ.get(variable):
+            places += [(Path(root) / folder, name) for _, name in _CUBLAS]
+    return next((str(place / name) for place, name in places if (place / name).exists()), None)
+
+
+def why_not() -> str | None:
+    """Why no GPU can be used, or None where one can. cuBLAS is looked for when a model is made."""
+    try:
+        if library().device_count() < 1:
+            return "there is no GPU"
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def is_available() -> bool:
+    """Whether there is a GPU and the code for it; ``why_not()`` has the reason if not."""
+    return why_not() is None
+
+
+def device_count() -> int:
+    """How many GPUs there are; 0 where none can be used."""
+    return 0 if why_not() else library().device_count()
+
+
+def device_index(device: Any) -> int | None:
+    """The index in "cuda", "cuda:1" or "auto"; None for "cpu", and for "auto" without a GPU.
+
+    Raises ValueError for another name, and RuntimeError with the reason where there is no GPU.
+    """
+    if device == "cpu" or (device == "auto" and why_not()):
+        return None
+    name = "cuda" if device == "auto" else device
+    kind, _, index = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind != "cuda" or (":" in name and not index.isdecimal()):
+        raise ValueError(f"device: expected 'cpu', 'cuda', 'cuda:N' or 'auto', got {device!r}")
+    if reason := why_not():
+        raise RuntimeError(f"device={device!r}: {reason}")
+    return int(index or 0)
+
+
+def asarray(values: Any, dtype: str | None = None, device: int = 0, stream: int = 0) -> DeviceArray:
+    """Copies a NumPy array to a GPU.
+
+    Args:
+        values: floats. None of 16 bits: ``dtype`` rounds them.
+        dtype: "float32", "float64", "float16" or "bfloat16"; None: that of ``values``.
+        device: which GPU.
+        stream: the CUDA stream to copy on, as an integer; 0: the default one.
+
+    Raises TypeError for other dtypes, RuntimeError where there is no GPU, MemoryError.
+    """
+    host = np.asarray(values)
+    name = dtype or host.dtype.name
+    if name not in DTYPES or host.dtype.kind != "f":
+        raise TypeError(f"values: expected floats as one of {', '.join(DTYPES)}, got {host.dtype}")
+    array = DeviceArray(library(), device, list(host.shape), DTYPES.index(name), stream)
+    array._write(_as_bfloat16(host) if name == "bfloat16" else np.ascontiguousarray(host, name))
+    return array
+
+
+def asnumpy(array: DeviceArray, dtype: Any = None) -> Array:
+    """Copies an array of lstmcore's from its GPU, and waits for it; bfloat16 becomes float32."""
+    brain = array.dtype_name == "bfloat16"
+    host = np.empty(array.shape, np.uint16 if brain else array.dtype_name)
+    array._read(host)
+    if brain:
+        host = (host.astype(np.uint32) << 16).view(np.float32)
+    return host if dtype is None else host.astype(dtype, copy=False)
+
+
+def _as_bfloat16(values: Array) -> Array:
+    """The upper halves of float32s, rounded to nearest, ties to even; NaN stays one."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(values), np.uint32(0x7FFF), rounded).astype(np.uint16)

@@ -1,0 +1,164 @@
+"""Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lstmcore
+from lstmcore import cuda
+
+ROOT = Path(__file__).parent.parent
+TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    build = tmp_path_factory.mktemp("emulator")
+    options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
+    options += ["-DLSTMCORE_BENCH=OFF"]
+    run(["cmake", "-S", str(ROOT), "-B", str(build), *options])
+    targets = ["lstmcore_cuda_emulated", "cublas_emulator", "test_cuda"]
+    run(["cmake", "--build", str(build), "--parallel", "2", "--target", *targets])
+    return build
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, **options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def gpu(built, monkeypatch):
+    folder = built / "tests" / "cuda"
+    monkeypatch.setenv("LSTMCORE_CUDA_LIBRARY", str(folder / "liblstmcore_cuda_emulated.so"))
+    monkeypatch.setenv("LSTMCORE_CUBLAS", str(folder / "libcublas_emulator.so"))
+
+
+def model(**options):
+    settings = {"use_peepholes": True, "forget_bias": 0.5, "cell_clip": 0.4, "seed": 3}
+    return lstmcore.LSTM(5, 13, 2, **{**settings, **options})
+
+
+def inputs(*shape):
+    return np.random.default_rng(7).normal(size=shape).astype(np.float32)
+
+
+def close(got, want, dtype):
+    assert got.shape == want.shape
+    error = np.linalg.norm(got - want) / np.linalg.norm(want)
+    assert error < TOLERANCES[dtype]
+
+
+def test_the_c_interface(built):
+    out = run(
+        [str(built / "tests/cuda/test_cuda")],
+        env={"LSTMCORE_CUBLAS": str(built / "tests/cuda/libcublas_emulator.so")},
+    )
+    assert out.endswith(" 0 failures\n")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("path", ["auto", "stepwise", "block", "cluster", "grid"])
+def test_as_on_the_cpu(gpu, dtype, path):
+    if dtype == "float64" and path not in ("auto", "stepwise"):
+        pytest.skip("float64 has the stepwise path alone")
+    lstm, x, lengths = model(), inputs(4, 6, 5), [6, 0, 3, 5]
+    state = [(inputs(4, 13) / 9, inputs(4, 13) / 7) for _ in range(2)]
+    want, want_state = lstm(x, lengths, state, "hc", return_state=True)
+    kind = np.float64 if dtype == "float64" else np.float32
+    given = [tuple(part.astype(kind) for part in pair) for pair in state]
+    on_gpu = lstm.to("cuda", dtype)
+    got, got_state = on_gpu(x.astype(kind), lengths, given, "hc", return_state=True, path=path)
+    assert on_gpu.device == "cuda:0"
+    for a, b in zip(got, want, strict=True):
+        assert a.dtype == kind
+        close(a, b, dtype)
+    for pair, want_pair in zip(got_state, want_state, strict=True):
+        for a, b in zip(pair, want_pair, strict=True):
+            close(a, b, dtype)
+
+
+@pytest.mark.parametrize("time_major", [False, True])
+def test_two_directions_and_a_projection(gpu, time_major):
+    lstm, x = model(bidirectional=True, num_proj=6, proj_clip=0.2), inputs(6, 6, 5)
+    want = lstm(x, [6, 2, 0, 6, 1, 5], time_major=time_major)
+    close(lstm.to("cuda")(x, [6, 2, 0, 6, 1, 5], time_major=time_major), want, "float32")
+
+
+def test_arrays_on_the_gpu_stay_there(gpu):
+    lstm, x = model(), inputs(2, 4, 5)
+    on_gpu, want = lstm.to("cuda"), lstm(x)
+    on_device = cuda.asarray(x)
+    got = on_gpu(on_device)
+    assert isinstance(got, cuda.DeviceArray)
+    assert got.__dlpack_device__() == (2, 0)
+    assert got.__cuda_array_interface__["shape"] == (2, 4, 13)
+    close(cuda.asnumpy(got), want, "float32")
+    out = cuda.asarray(np.zeros_like(want))
+    assert on_gpu(on_device, out=out) is out
+    np.testing.assert_array_equal(cuda.asnumpy(out), cuda.asnumpy(got))
+    last, state = on_gpu(on_device, outputs="last", return_state=True)
+    close(cuda.asnumpy(last), want[:, -1], "float32")
+    again = on_gpu(on_device, None, state)
+    close(cuda.asnumpy(again), lstm(x, None, lstm(x, return_state=True)[1]), "float32")
+
+
+def test_repeated_calls_give_the_same_bits(gpu):
+    on_gpu, x = model(num_proj=4).to("cuda"), inputs(3, 40, 5)
+    first = on_gpu(x)
+    for _ in range(3):
+        np.testing.assert_array_equal(on_gpu(x), first)
+
+
+def test_bfloat16_rounds_to_even():
+    values = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -np.inf, np.nan, 3.4e38], np.float32)
+    got = (cuda._as_bfloat16(values).astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(got, [1.0, 1.0, 1 + 2**-6, -np.inf, np.nan, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda m, x: m.to("cuda:9"), ValueError, "no cuda:9"),
+        (lambda m, x: m.to("gpu"), ValueError, "device: expected"),
+        (lambda m, x: m.to("cuda", "int8"), ValueError, "dtype: expected one of"),
+        (lambda m, x: m.to("cuda", math="fast"), ValueError, "math: expected one of"),
+        (lambda m, x: m.to("cuda")(x[:, :, :4]), ValueError, r"x: expected shape .*5\)"),
+        (lambda m, x: m.to("cuda")(x.astype(np.float64)), TypeError, "x: expected float32"),
+        (lambda m, x: m.to("cuda")(x, [9, 1]), ValueError, r"lengths\[0\]"),
+        (lambda m, x: m.to("cuda")(x, [1]), ValueError, "lengths: expected 2"),
+        (lambda m, x: m.to("cuda")(x, path="fast"), ValueError, "path: expected one of"),
+        (lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"), ValueError, "path"),
+        (lambda m, x: m.to("cuda")([[1.0]]), ValueError, "x: expected an array"),
+        (lambda m, x: m.to("cuda")(cuda.asarray(x, device=1)), ValueError, "got one on cuda:1"),
+        (lambda m, x: m.to("cuda")(cuda.asarray(x, "float16")), TypeError, "expected float32"),
+        (lambda m, x: m.to("cuda")(cuda.asarray(x[0])), ValueError, "x: expected an array"),
+        (lambda m, x: m.to("cuda")(cuda.asarray(x[:, :, :3])), ValueError, "depth 5, got 3"),
+        (lambda m, x: m(x, path="grid"), ValueError, "models on a GPU"),
+        (lambda m, x: cuda.asarray(np.zeros(3, np.int32)), TypeError, "expected floats"),
+    ],
+)
+def test_refused(gpu, call, error, match):
+    with pytest.raises(error, match=match):
+        call(model(), inputs(2, 4, 5))
+
+
+def test_out_of_memory_is_an_exception_and_the_process_goes_on(gpu):
+    with pytest.raises(MemoryError, match="out of memory"):
+        cuda.DeviceArray(cuda.library(), 0, [1 << 40], 0, 0)
+    assert model().to("cuda")(inputs(2, 4, 5)).shape == (2, 4, 13)
+
+
+def test_no_library_and_no_cublas(gpu, monkeypatch):
+    monkeypatch.setenv("LSTMCORE_CUBLAS", "/nowhere/libcublas.so")
+    with pytest.raises(RuntimeError, match="cuBLAS cannot be loaded"):
+        model().to("cuda")
+    monkeypatch.setenv("LSTMCORE_CUDA_LIBRARY", "/nowhere/lib.so")
+    assert not cuda.is_available()
+    assert cuda.device_count() == 0
+    with pytest.raises(RuntimeError, match="device='cuda': LSTMCORE_CUDA_LIBRARY"):
+        model().to("cuda")
+    assert model().to("auto").device == "cpu"

@@ -1,7 +1,6 @@
 #include "cpu/sequence.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "cpu/pool.h"
@@ -115,12 +114,11 @@ SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>&
       scratch_(args, spec, z_rows_ * z_size(packed, kernels)),
       rows_(args_, spec, scratch_),
       step_args_(make_step_args(packed, spec, args.gates)),
-      steps_before_(count_steps(args.steps)) {
+      steps_before_(count_steps(args.steps)),
+      slots_(args.batch) {
   if (!rows_.ragged()) return;
-  std::iota(scratch_.order, scratch_.order + args.batch, std::int64_t{0});
-  std::sort(scratch_.order, scratch_.order + args.batch, [&](std::int64_t a, std::int64_t b) {
-    return rows_.length(a) != rows_.length(b) ? rows_.length(a) > rows_.length(b) : a < b;
-  });
+  for (std::int64_t n = 0; n < args.batch; ++n) scratch_.slot_rows[n] = {n, rows_.length(n), 0};
+  slots_ = make_slots(scratch_.slot_rows, args.batch, scratch_.slots);
 }
 
 template <class T>
@@ -155,17 +153,18 @@ void SequenceRun<T>::run_alone(const RowSet<T>& rows) const {
 
 template <class T>
 RowSet<T> SequenceRun<T>::all_rows() const {
-  return RowSet<T>(rows_, scratch_.order, 0, 1, args_.batch);
+  return RowSet<T>(rows_, scratch_.slots, 0, 1, slots_);
 }
 
-// Sorted rows are dealt out in turn, so that every share has long and short ones.
+// Slots are dealt out in turn, so that every share has long and short ones.
 template <class T>
 RowSet<T> SequenceRun<T>::share_of_rows(int share) const {
-  const std::int64_t N = args_.batch, shares = plan_.threads;
-  if (scratch_.order)
-    return RowSet<T>(rows_, scratch_.order, share, shares, (N - share + shares - 1) / shares);
-  const std::int64_t begin = part_begin(N, share, plan_.threads);
-  return RowSet<T>(rows_, nullptr, begin, 1, part_begin(N, share + 1, plan_.threads) - begin);
+  const std::int64_t shares = plan_.threads;
+  if (rows_.ragged())
+    return RowSet<T>(rows_, scratch_.slots, share, shares,
+                     std::max<std::int64_t>(slots_ - share + shares - 1, 0) / shares);
+  const std::int64_t begin = part_begin(slots_, share, plan_.threads);
+  return RowSet<T>(rows_, nullptr, begin, 1, part_begin(slots_, share + 1, plan_.threads) - begin);
 }
 
 template <class T>

@@ -62,6 +62,7 @@ class SequenceRun {
   Rows<T> rows_;
   StepArgs<T> step_args_;
   std::int64_t steps_before_;  // odd: the first step goes through the panels in descending order
+  std::int64_t slots_;         // of a ragged batch, else rows
 };
 
 }  // namespace cpu

@@ -23,7 +23,7 @@ class LSTMCellBase(LayerRNNCell):
     ``activation`` or ``dtype`` for values that no cell could be built with.
     """
 
-    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain"}
+    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain", "_direct"}
 
     #: Order in which the peephole variables are created, which is their order in ``weights``.
     _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")
@@ -69,6 +69,8 @@ class LSTMCellBase(LayerRNNCell):
         self._weights_version = 0
         # ``_packed`` where calls with plain arrays may go to it as they are
         self._plain: _core.Lstm | None = None
+        # its ``cell_step`` where ``call`` would do just that
+        self._direct: Any = None
 
     @property
     def state_size(self) -> LSTMStateTuple | int:
@@ -120,7 +122,7 @@ class LSTMCellBase(LayerRNNCell):
     def _weights_changed(self) -> None:
         with shared_state.lock:
             self._weights_version += 1
-            self._packed = self._plain = None
+            self._packed = self._plain = self._direct = None
 
     def _step_weights(self) -> numpy_step.StepWeights:
         names = ("_kernel", "_bias", "_w_i_diag", "_w_f_diag", "_w_o_diag", "_proj_kernel")
@@ -158,6 +160,8 @@ class LSTMCellBase(LayerRNNCell):
                     self._packed = packed
                     if self._state_is_tuple and self._activation.fused is not None:
                         self._plain = packed
+                        if type(self).call is LSTMCellBase.call:
+                            self._direct = packed.cell_step
         return packed
 
     # One time step
@@ -173,9 +177,12 @@ class LSTMCellBase(LayerRNNCell):
         """
         if out is not None:
             return self._call_into(inputs, state, scope, out)
-        plain = self._plain is not None and type(inputs) is np.ndarray and inputs.ndim == 2
-        if plain and self._initial_weights is None and self._is_noted():
-            return self.call(inputs, state)
+        direct = self._direct
+        if direct is not None and self._initial_weights is None and self._is_noted():
+            try:
+                return direct(inputs, state, LSTMStateTuple)
+            except (TypeError, ValueError):
+                pass  # found out below: convert, or say what is wrong in TensorFlow's words
         return super().__call__(inputs, state, scope)
 
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
@@ -214,7 +221,7 @@ class LSTMCellBase(LayerRNNCell):
             try:
                 return plain.cell_step(inputs, state, LSTMStateTuple)
             except (TypeError, ValueError):
-                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+                pass  # as in __call__
         if self._activation.fused is None:
             return self._numpy_call(inputs, state)
         native = self._native()

@@ -291,7 +291,10 @@ PyObject* cell_step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyO
     if (!PyType_Check(values[2])) throw py::type_error("state_type: expected a type");
     auto* const type = reinterpret_cast<PyTypeObject*>(values[2]);
     if (!PyType_IsSubtype(type, &PyTuple_Type)) throw py::type_error("state_type: expected a kind of tuple");
-    auto [c, h] = lstm_of(self).step({values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)});
+    PyObject* const arrays[5] = {values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)};
+    for (int k = 0; k < 3; ++k)
+      if (!is_plain_array(arrays[k])) throw py::type_error("x, c and h: expected arrays of no subclass");
+    auto [c, h] = lstm_of(self).step(arrays);
     const py::object output = h;
     auto new_state = py::reinterpret_steal<py::object>(pair_of(type, std::move(c), std::move(h)));
     return pair_of(&PyTuple_Type, output, std::move(new_state));

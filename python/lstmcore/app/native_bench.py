@@ -18,11 +18,11 @@ PROGRAM = Path(_core.__file__).parent / "bin" / "lstmcore-bench"
 
 def main() -> int:
     """Becomes the program, with the same arguments; returns an exit code where it is missing."""
-    if not PROGRAM.exists():
-        print(
-            "lstmcore-bench: this lstmcore was built without it, as Google Benchmark was not "
-            "there (Debian: libbenchmark-dev); install that, then lstmcore again",
-            file=sys.stderr,
-        )
-        return MISSING_EXTRA
-    os.execv(PROGRAM, sys.argv)
+    if PROGRAM.exists():
+        os.execv(PROGRAM, sys.argv)
+    print(
+        "lstmcore-bench: this lstmcore was built without it, as Google Benchmark was not there "
+        "(Debian: libbenchmark-dev); install that, then lstmcore again",
+        file=sys.stderr,
+    )
+    return MISSING_EXTRA

@@ -132,6 +132,25 @@ void test_bad_stacks() {
   check(refused({{first, nullptr}}, 2), "too many states");
 }
 
+// The state that is missing is the last layer's: nothing of the layer below is written either.
+void test_missing_state() {
+  const Values x = random_values(3 * I, 1, 8);
+  Values c(4, 9.0f);
+  StackArgs<float> args;
+  args.call.steps = 1;
+  args.call.batch = 1;
+  args.call.x = {x.data(), I, I};
+  args.states = {{nullptr, nullptr, c.data(), nullptr}, {nullptr, nullptr, nullptr, nullptr}};
+  std::string message;
+  try {
+    lstmcore::forward_stack<float>({{make(I, 4, 1), nullptr}, {make(4, 5, 2), nullptr}}, args);
+  } catch (const std::invalid_argument& error) {
+    message = error.what();
+  }
+  check(message == "states[1]: c_n is missing", "missing state, got '" + message + "'");
+  check(c == Values(4, 9.0f), "missing state: nothing is written");
+}
+
 // One step from zeros, by the definition.
 void test_hard_gates() {
   for (const auto& [gates, slope] :
@@ -175,6 +194,7 @@ int main() {
   test_stack({{make(I, 7, 10), make(I, 5, 20)}, {make(12, 6, 30), make(12, 6, 40)}}, "both directions");
   test_stack({{nullptr, make(I, 8, 10)}, {make(8, 3, 20), nullptr}}, "backward below forward");
   test_bad_stacks();
+  test_missing_state();
   test_hard_gates();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
   return failures != 0;

@@ -67,6 +67,18 @@ void check_offsets(const ForwardArgs<T>& args) {
   }
 }
 
+// Without these there is nothing to read or nowhere to write to; an array without elements may be null.
+template <class T>
+void check_pointers(const ForwardArgs<T>& args, const LstmSpec& spec) {
+  const bool has_cells = args.batch > 0 && spec.num_units > 0;
+  const std::int64_t steps = args.offsets ? args.offsets[args.batch] : args.steps;
+  require(args.x || args.batch == 0 || steps == 0 || spec.input_size == 0, "x is missing");
+  require(args.c_n || !has_cells, "c_n is missing");
+  const GateOutputs<T>& gates = args.gates;
+  const int given = !!gates.i + !!gates.f + !!gates.o + !!gates.ci + !!gates.co;
+  require(given == 0 || given == 5, "gates: expected all of i, f, o, ci and co, or none");
+}
+
 template <class T>
 profile::CallShape call_shape(const cpu::Backend<T>& backend, const ForwardArgs<T>& args) {
   std::int64_t row_steps = args.steps * args.batch;
@@ -111,6 +123,8 @@ std::size_t Lstm<T>::packed_bytes() const {
 
 template <class T>
 void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const {
+  require(c_out || N <= 0 || spec().num_units == 0, "c_out is missing");
+  require(h_out || N <= 0 || spec().output_size() == 0, "h_out is missing");
   ForwardArgs<T> args;
   args.steps = 1;
   args.batch = N;
@@ -128,6 +142,7 @@ void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
   require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
   if (args.lengths) check_lengths(args);
   if (args.offsets) check_offsets(args);
+  check_pointers(args, spec());
 }
 
 template <class T>

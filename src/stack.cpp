@@ -30,6 +30,19 @@ void check_layers(const std::vector<StackLayer<T>>& layers, std::size_t states) 
                                 std::to_string(states));
 }
 
+// Before the first layer runs: the calls of the others would find them too late.
+template <class T>
+void check_states(const std::vector<StackLayer<T>>& layers, const StackArgs<T>& args) {
+  std::size_t k = 0;
+  for (const StackLayer<T>& layer : layers)
+    for (const auto& lstm : {layer.forward, layer.backward}) {
+      if (!lstm) continue;
+      if (!args.states[k].c_n && args.call.batch > 0 && lstm->spec().num_units > 0)
+        throw std::invalid_argument("states[" + std::to_string(k) + "]: c_n is missing");
+      ++k;
+    }
+}
+
 // The outputs of a layer, as the next one reads them.
 template <class T>
 class Between {
@@ -84,6 +97,7 @@ void run_layer(const StackLayer<T>& layer, ForwardArgs<T> args, const StackState
 template <class T>
 void forward_stack(const std::vector<StackLayer<T>>& layers, const StackArgs<T>& args) {
   check_layers(layers, args.states.size());
+  check_states(layers, args);
   const std::int64_t rows = args.call.offsets ? args.call.offsets[args.call.batch] : 0;
   Between<T> even(args.call, rows), odd(args.call, rows);
   ForwardArgs<T> call = args.call;

@@ -1,4 +1,5 @@
 // Streams and banks of the native core against whole sequences, bit for bit, and what their calls allocate.
+// With --short the sequences are short ones, for emulators.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -163,11 +164,11 @@ const struct {
 
 // Steps and pushes in turn; pushes are long enough for several blocks.
 template <class T>
-void test_stream_equals_whole_sequence() {
+void test_stream_equals_whole_sequence(int64_t steps) {
   for (const auto& model : kModels) {
     const Layers<T> layers = layers_of<T>(model.I, model.layers);
     for (const int64_t N : {1, 4, 23}) {
-      const int64_t steps = 700, P = layers.back()->spec().output_size();
+      const int64_t P = layers.back()->spec().output_size();
       Stream<T> stream(layers, N);
       Random random;
       const auto x = random.array<T>(steps * N * model.I, 2),
@@ -381,9 +382,10 @@ void test_bad_arguments() {
 
 }  // namespace
 
-int main() {
-  test_stream_equals_whole_sequence<float>();
-  test_stream_equals_whole_sequence<double>();
+int main(int argc, char** argv) {
+  const int64_t steps = argc > 1 && std::string(argv[1]) == "--short" ? 40 : 700;
+  test_stream_equals_whole_sequence<float>(steps);
+  test_stream_equals_whole_sequence<double>(steps);
   test_copies_are_independent<float>();
   test_bank_equals_streams_alone<float>();
   test_bank_equals_streams_alone<double>();

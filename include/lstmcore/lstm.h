@@ -98,6 +98,7 @@ class Workspace {
 };
 
 // One call over T steps. No two outputs may overlap; c_n may be c0 and h_n may be h0, nothing else may alias.
+// x and c_n are always wanted, unless they would have no elements; every other pointer may be null.
 template <class T>
 struct ForwardArgs {
   std::int64_t steps = 0;                 // T
@@ -115,8 +116,8 @@ struct ForwardArgs {
   SequenceView<T> y;      // [T, N, P]; may be empty. Zero from a row's length on
   SequenceView<T> c_seq;  // [T, N, H]; may be empty. Zero from a row's length on
   GateOutputs<T> gates;   // all set or all null; never with a projection. Untouched from a row's length on
-  T* c_n = nullptr;       // [N, H] state after each row's last step
-  T* h_n = nullptr;       // [N, P]
+  T* c_n = nullptr;       // [N, H] state after each row's last step; always wanted
+  T* h_n = nullptr;       // [N, P]; null: not wanted
 
   int threads = 0;                 // at most this many; 0: num_threads()
   Workspace* workspace = nullptr;  // null: scratch memory is allocated for this call
@@ -145,13 +146,12 @@ class Lstm {
   std::size_t packed_bytes() const;
 
   // One time step: x [N, I], c [N, H], h [N, P] -> c_out [N, H], h_out [N, P]. c_out may be c; h_out may not
-  // be h.
+  // be h. c and h may be null for zeros. Throws what forward throws, and for a missing output.
   void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
 
   // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes,
-  // lengths outside 0..T, offsets that are no offsets,
-  // or gate outputs with a projection or packed rows; std::bad_alloc where its scratch memory cannot
-  // be had.
+  // lengths outside 0..T, offsets that are no offsets, a missing x or c_n, or gate outputs with a projection
+  // or packed rows, or some of the five only; std::bad_alloc where its scratch memory cannot be had.
   void forward(const ForwardArgs<T>& args) const;
 
  private:

@@ -86,7 +86,7 @@ bool spoil(Input& input, const LstmSpec& spec, const Inputs<T>& in, ForwardArgs<
   const auto wrong = [&](int64_t limit) {
     return input.pick<int64_t>({-1, limit + 1, kLeast, kMost, limit + 100});
   };
-  switch (input.integer(0, 4)) {
+  switch (input.integer(0, 6)) {
     case 0:
       args.steps = input.pick<int64_t>({-1, kLeast, -1000});
       return true;
@@ -109,8 +109,17 @@ bool spoil(Input& input, const LstmSpec& spec, const Inputs<T>& in, ForwardArgs<
       }
       return true;
     case 3:  // lengths and offsets
+      if (in.batch == 0) return false;
       args.lengths = in.lengths.data();
       args.offsets = in.offsets.data();
+      return true;
+    case 4:
+      if (in.batch * spec.num_units == 0) return false;
+      args.c_n = nullptr;
+      return true;
+    case 5:
+      if (in.x.empty()) return false;
+      args.x.data = nullptr;
       return true;
     default:  // gates where there are none
       if (!spec.num_proj && in.kind != Lengths::packed) return false;

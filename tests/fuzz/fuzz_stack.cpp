@@ -75,7 +75,11 @@ std::pair<std::vector<T>, std::vector<T>> one_by_one(const Model<T>& model, cons
   const int64_t rows = in.kind == Lengths::packed ? in.offsets.back() : in.steps * in.batch;
   for (const auto& layer : model.layers) {
     const int64_t out = layer.output_size(), units = layer.num_units();
-    std::vector<T> y(static_cast<std::size_t>(rows * out)), c_seq(static_cast<std::size_t>(rows * units));
+    std::vector<T> y, c_seq;
+    y.reserve(static_cast<std::size_t>(rows * out + 1));  // not null, whatever the size
+    c_seq.reserve(static_cast<std::size_t>(rows * units + 1));
+    y.resize(static_cast<std::size_t>(rows * out));
+    c_seq.resize(static_cast<std::size_t>(rows * units));
     const int64_t rows_of_step = in.kind == Lengths::packed ? 1 : in.batch;
     int64_t y_begin = 0, c_begin = 0;
     for (const bool reverse : {false, true}) {
@@ -89,7 +93,7 @@ std::pair<std::vector<T>, std::vector<T>> one_by_one(const Model<T>& model, cons
       args.h0 = got.zeros ? nullptr : got.h0[k].data();
       args.y = {y.data() + y_begin, rows_of_step * out, out};
       args.c_seq = {c_seq.data() + c_begin, rows_of_step * units, units};
-      if (in.batch * H > 0) args.c_n = c_n.data();
+      args.c_n = c_n.data();
       args.h_n = h_n.data();
       lstm->forward(args);
       require(same(c_n.data(), got.c_n[k].data(), in.batch * H), "c_n of a layer");
@@ -138,6 +142,8 @@ void spoil(Input& input, const Inputs<T>& in, std::vector<StackLayer<T>>& layers
         numbers = in.kind == Lengths::packed ? in.offsets : in.lengths;
         numbers.back() = input.pick<int64_t>({-1, numbers.back() + in.steps + 1, least});
         (in.kind == Lengths::packed ? args.call.offsets : args.call.lengths) = numbers.data();
+      } else if (in.batch == 0) {
+        args.call.steps = -1;
       } else {
         args.call.lengths = in.lengths.data();
         args.call.offsets = in.offsets.data();

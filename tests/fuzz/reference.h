@@ -99,7 +99,7 @@ template <class T>
 Bounded activate(Activation activation, Bounded x) {
   const double v = value_of(activation, x.v);
   // 4 units are 16 ULP at worst; docs/activations.md measures 2.5. A hard sigmoid rounds about 0.5.
-  double rounding = 4 * kUnit<T> * std::fabs(v) + 8 * kTiny<T>;
+  double rounding = 4 * kUnit<T> * std::fabs(v) + 8 * kTiny<T> * (1 + std::fabs(x.v));
   if (activation == Activation::hard_sigmoid || activation == Activation::hard_sigmoid_keras3)
     rounding += 4 * kUnit<T> * std::fmin(1, std::fabs(x.v));
   return limited<T>({v, slope_of(activation, x) * x.e + rounding});

@@ -1,5 +1,6 @@
 // What every fuzz target is linked with: memory that runs out with std::bad_alloc (ASan's own operator new
 // ends the program instead), and the sanitizers' options.
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 

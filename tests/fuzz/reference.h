@@ -114,8 +114,8 @@ class Reference {
 
   Reference(const Layer<T>& layer, const T* c0, const T* h0)
       : layer_(layer), H_(layer.spec.num_units), P_(layer.spec.output_size()) {
-    for (int64_t u = 0; u < H_; ++u) c.push_back({c0 ? static_cast<double>(c0[u]) : 0, kTiny<T>});
-    for (int64_t p = 0; p < P_; ++p) h.push_back({h0 ? static_cast<double>(h0[p]) : 0, kTiny<T>});
+    for (int64_t u = 0; u < H_; ++u) c.push_back(limited<T>({c0 ? static_cast<double>(c0[u]) : 0, kTiny<T>}));
+    for (int64_t p = 0; p < P_; ++p) h.push_back(limited<T>({h0 ? static_cast<double>(h0[p]) : 0, kTiny<T>}));
     for (auto* gate : {&i, &f, &o, &ci, &co}) gate->resize(static_cast<std::size_t>(H_));
     m_.resize(static_cast<std::size_t>(H_));
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "cpu/backend.h"
 #include "cpu/isa.h"
 #include "profile.h"
@@ -29,6 +30,8 @@ void check_weights(const LstmSpec& spec, const LstmWeights<T>& weights) {
   check_size("input_size", spec.input_size);
   check_size("num_units", spec.num_units);
   check_size("num_proj", spec.output_size());
+  require(spec.activation >= Activation::tanh && spec.activation <= Activation::silu,
+          "activation is none of lstmcore::Activation");
   require(spec.recurrent_activation == Activation::sigmoid ||
               spec.recurrent_activation == Activation::hard_sigmoid ||
               spec.recurrent_activation == Activation::hard_sigmoid_keras3,
@@ -137,11 +140,16 @@ void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out,
 }
 
 template <class T>
-void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
+void check_rows(const ForwardArgs<T>& args) {
   require(args.steps >= 0 && args.batch >= 0, "steps and batch must not be negative");
-  require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
   if (args.lengths) check_lengths(args);
   if (args.offsets) check_offsets(args);
+}
+
+template <class T>
+void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
+  check_rows(args);
+  require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
   check_pointers(args, spec());
 }
 
@@ -155,7 +163,10 @@ void Lstm<T>::forward(const ForwardArgs<T>& args) const {
 
 template <class T>
 void forward_all(const ForwardCall<T>* calls, int n) {
-  for (int k = 0; k < n; ++k) calls[k].lstm->check_call(calls[k].args);
+  for (int k = 0; k < n; ++k) {
+    require(calls[k].lstm, "calls: lstm is missing");
+    calls[k].lstm->check_call(calls[k].args);
+  }
   std::vector<cpu::BackendCall<T>> backend_calls;
   for (int k = 0; k < n; ++k) backend_calls.push_back({calls[k].lstm->backend_.get(), &calls[k].args});
   std::deque<profile::Call> profiled;
@@ -164,6 +175,8 @@ void forward_all(const ForwardCall<T>* calls, int n) {
   cpu::forward_all(backend_calls);
 }
 
+template void check_rows(const ForwardArgs<float>&);
+template void check_rows(const ForwardArgs<double>&);
 template class Lstm<float>;
 template class Lstm<double>;
 template void forward_all(const ForwardCall<float>*, int);

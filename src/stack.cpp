@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "checks.h"
+
 namespace lstmcore {
 namespace {
 
@@ -98,6 +100,7 @@ template <class T>
 void forward_stack(const std::vector<StackLayer<T>>& layers, const StackArgs<T>& args) {
   check_layers(layers, args.states.size());
   check_states(layers, args);
+  check_rows(args.call);
   const std::int64_t rows = args.call.offsets ? args.call.offsets[args.call.batch] : 0;
   Between<T> even(args.call, rows), odd(args.call, rows);
   ForwardArgs<T> call = args.call;

@@ -378,6 +378,13 @@ void test_bad_arguments() {
   expect_invalid([] { Lstm<float>(spec_of(-1, 4, {}, false), {}); }, "input_size must be in 0..");
   expect_invalid([] { Lstm<float>(spec_of(3, 4, {}, false), {}); }, "b is missing");
   Case<float> k(spec_of(3, 5, {}, true), 2, 3);
+  for (const int number : {-1, static_cast<int>(lstmcore::Activation::silu) + 1}) {
+    Case<float> unknown(k);
+    unknown.spec.activation = static_cast<lstmcore::Activation>(number);
+    expect_invalid([&] { unknown.lstm(); }, "activation is none of lstmcore::Activation");
+  }
+  const lstmcore::ForwardCall<float> no_layer;
+  expect_invalid([&] { lstmcore::forward_all(&no_layer, 1); }, "lstm is missing");
   k.lengths[1] = 9;
   expect_invalid([&] { forward(k, k.lstm(), 1, false); }, "lengths[1] must be in 0..2, got 9");
   expect_invalid([] { lstmcore::set_num_threads(0); }, "threads must be in 1..");

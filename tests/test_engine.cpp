@@ -203,6 +203,25 @@ void test_bad_offsets() {
   check(refuses({0, 2, 8, 8, 8}), "offsets: longer than steps");
 }
 
+// Steps that no row has and no output wants cost nothing, however many.
+void test_endless_padding() {
+  const Problem problem(spec_of(40, 64), {9, 3, 5});
+  const std::int64_t lengths[] = {9, 3, 5};
+  Values y, c_n, h_n, expected;
+  ForwardArgs<float> args = problem.args(y, c_n, h_n, 1);
+  args.offsets = nullptr;
+  args.lengths = lengths;
+  args.x = {problem.x.data(), 40, 0};  // every row reads the same
+  args.y = {};
+  for (const std::int64_t steps : {std::int64_t{9}, INT64_MAX / 2, INT64_MAX}) {
+    args.steps = steps;
+    problem.lstm.forward(args);
+    if (steps == 9) expected = c_n;
+    check(c_n == expected, "endless padding: " + std::to_string(steps));
+    c_n.assign(c_n.size(), -7);
+  }
+}
+
 // Two directions of different sizes side by side.
 void test_forward_all() {
   const Problem a(spec_of(40, 64), {30, 11, 30}, 1), b(spec_of(25, 90, 17), {50}, 2);
@@ -282,6 +301,7 @@ int main() {
   test_packed_rows();
   test_slots();
   test_bad_offsets();
+  test_endless_padding();
   test_forward_all();
   test_concurrent_callers();
   test_phases();

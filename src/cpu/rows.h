@@ -45,7 +45,7 @@ class Rows {
     const T* c = length ? cell(n, length - 1) : initial(args_.c0, n, H_);
     if (args_.h_n && h != args_.h_n + n * P_) std::copy_n(h, P_, args_.h_n + n * P_);
     if (c != args_.c_n + n * H_) std::copy_n(c, H_, args_.c_n + n * H_);
-    if (args_.offsets) return;
+    if (args_.offsets || (!args_.y && !args_.c_seq)) return;
     for (std::int64_t t = length; t < args_.steps; ++t) {
       if (args_.y) std::fill_n(args_.y.at(t, n), P_, T(0));
       if (args_.c_seq) std::fill_n(args_.c_seq.at(t, n), H_, T(0));

@@ -61,7 +61,8 @@ std::int64_t rows_of_z(const ForwardArgs<T>& args, std::int64_t fused_rows, std:
   // Groups of rows would each need a z of their own, and are never this small.
   const bool groups = plan.split == Split::rows && plan.threads > 1;
   if (!few_rows || groups || fused_rows == 1 || args.steps < 2 || row_bytes == 0) return 0;
-  return std::min({std::max(kZBytes / row_bytes, kMinZRows), kMaxZRows, args.steps * args.batch});
+  const std::int64_t most = std::min(std::max(kZBytes / row_bytes, kMinZRows), kMaxZRows);
+  return std::min(most, std::min(most, args.steps) * args.batch);
 }
 
 template <class T>
@@ -90,8 +91,8 @@ StepArgs<T> make_step_args(const PackedWeights<T>& packed, const LstmSpec& spec,
 
 // The steps of a thread's calls before this one: calls of one step are to alternate, too.
 std::int64_t count_steps(std::int64_t steps) {
-  thread_local std::int64_t all = 0;
-  return std::exchange(all, all + steps);
+  thread_local std::uint64_t all = 0;  // wraps
+  return static_cast<std::int64_t>(std::exchange(all, all + static_cast<std::uint64_t>(steps)));
 }
 
 // Elements of z for one row at one step.

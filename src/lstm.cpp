@@ -85,9 +85,10 @@ profile::CallShape call_shape(const cpu::Backend<T>& backend, const ForwardArgs<
 }  // namespace
 
 template <class T>
-Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa) {
+Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa,
+              Interruption* interruption) {
   check_weights(spec, weights);
-  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa));
+  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa), interruption);
 }
 template <class T>
 Lstm<T>::~Lstm() = default;
@@ -110,7 +111,8 @@ std::size_t Lstm<T>::packed_bytes() const {
 }
 
 template <class T>
-void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const {
+void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out,
+                   Interruption* interruption) const {
   ForwardArgs<T> args;
   args.steps = 1;
   args.batch = N;
@@ -119,6 +121,7 @@ void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out,
   args.h0 = h;
   args.y = {h_out, 0, spec().output_size()};
   args.c_n = c_out;
+  args.interruption = interruption;
   forward(args);
 }
 

@@ -57,7 +57,7 @@ def test_the_program_of_the_cpp_page(build: Path, tmp_path: Path) -> None:
     compiler = re.search(r"CMAKE_CXX_COMPILER:\w+=(.+)", (build / "CMakeCache.txt").read_text())[1]
     run(
         *[compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", ROOT / "include"],
-        *[tmp_path / "program.cpp", build / "liblstmcore_core.a", "-fopenmp", "-pthread"],
+        *[tmp_path / "program.cpp", build / "liblstmcore_core.a", "-pthread"],
         *["-o", tmp_path / "program"],
     )
     assert run(tmp_path / "program") == "the same bits\n"

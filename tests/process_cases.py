@@ -147,7 +147,7 @@ def fork_and_warning_as_error() -> None:
 
 
 def preload() -> None:
-    """As gunicorn does: loaded and warmed up once, workers forked, some forked again, one replaced."""
+    """As gunicorn does: warmed up once, workers forked, some forked again, one replaced."""
     used = served()
     expected = used.digest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,10 +45,8 @@ def run_limited(limit: float, *arguments: str, **environment: str) -> str:
         out, errors = child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         os.kill(child.pid, signal.SIGABRT)  # prints where it hangs
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(2)
-        except subprocess.TimeoutExpired:
-            pass
         os.killpg(child.pid, signal.SIGKILL)
         out, errors = child.communicate()
         raise AssertionError(f"{arguments}: not done after {limit} s\n{out}\n{errors}") from None

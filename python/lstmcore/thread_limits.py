@@ -48,7 +48,7 @@ def at_most(threads: Any) -> contextlib.AbstractContextManager[None]:
 
 @functools.cache
 def register_threadpoolctl() -> None:
-    """Shows lstmcore's threads to ``threadpoolctl``: ``threadpool_info()``, ``threadpool_limits()``.
+    """Shows lstmcore to threadpoolctl's ``threadpool_info()`` and ``threadpool_limits()``.
 
     Done by the import of lstmcore where threadpoolctl (3.2 or newer) was imported before. Limits
     are those of ``set_num_threads``. Calling it again does nothing. Raises ImportError where

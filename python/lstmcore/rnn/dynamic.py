@@ -47,7 +47,7 @@ def dynamic_rnn(
         parallel_iterations, swap_memory: checked and without effect, as results never depended on
             them.
         scope: name or ``VariableScope`` for the variables; "rnn" if None.
-        threads: the call uses at most so many; None: as many as the work is worth. Not TensorFlow's.
+        threads: the call uses at most so many; None: as many as the work is worth.
 
     Returns (outputs [N, T, output_size] or [T, N, output_size], final state in the containers of
     ``initial_state``).

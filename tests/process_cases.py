@@ -232,6 +232,69 @@ def openmp_after_a_fork() -> None:
     expect(in_child(lambda: gomp.GOMP_parallel(region, None, 2, 0)) == 0, "a child")
 
 
+def race() -> None:
+    """Threads on one model, cell, stream and bank, while others change the number of threads."""
+    sys.setswitchinterval(1e-6)
+    used = served()
+    expected = used.digest()
+    shared = lstmcore.Stream(used.cell, batch_size=12)
+    bank = lstmcore.StreamBank(used.cell)
+    ids = [bank.join() for _ in range(12)]
+    taken = {"stream": 0, "bank": 0}
+    end, errors, lock = time.monotonic() + 3, [], threading.Lock()
+
+    def same_bits(_: int) -> None:
+        expect(used.digest() == expected, "other bits")
+
+    def numbers(k: int) -> None:
+        lstmcore.set_num_threads(1 + k % 4)
+        with lstmcore.threads(1 + k % 3):
+            expect(lstmcore.get_num_threads() == 1 + k % 3, "the number of this thread")
+            used.model(used.x)
+        lstmcore.num_threads_reason()
+
+    def one_stream(k: int) -> None:
+        x = used.x[:, 0].copy()
+        for name, call in (
+            ("stream", lambda: shared.step(x, threads=1 + k % 2)),
+            ("bank", lambda: bank.step(x, ids)),
+        ):
+            try:
+                call()
+            except RuntimeError as error:
+                expect("by another thread" in str(error), str(error))
+            else:
+                with lock:
+                    taken[name] += 1
+
+    def repeat(work: Callable[[int], None]) -> None:
+        k = 0
+        try:
+            while time.monotonic() < end:
+                work(k)
+                k += 1
+        except BaseException as error:
+            errors.append(error)
+
+    works = [same_bits] * 3 + [numbers] * 2 + [one_stream] * 3
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    alone = lstmcore.Stream(used.cell, batch_size=12)
+    for _ in range(taken["stream"]):
+        alone.step(used.x[:, 0].copy())
+    expect(shared.steps == taken["stream"], "steps were lost")
+    expect(np.array_equal(alone.state[0], shared.state[0]), "the stream has another state")
+    for _ in range(taken["bank"] - taken["stream"]):
+        alone.step(used.x[:, 0].copy())
+    if taken["bank"] >= taken["stream"]:
+        expect(np.array_equal(bank.state(3)[0][0], alone.state[0][3]), "the bank has another state")
+
+
 def _digest_here(threads: int | None = None) -> tuple[str, int]:
     """For processes of every start method: the digest, and how many threads there were."""
     warnings.simplefilter("ignore")

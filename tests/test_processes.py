@@ -1,9 +1,11 @@
-"""Processes that inherit a used library, or start their own: each within a time limit."""
+"""Processes that inherit a used library or start their own, and races: each within a time limit."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ CASES = (
     "fork_during_calls",
     "fork_in_a_signal_handler",
     "start_methods",
+    "race",
 )
 
 
@@ -39,3 +42,10 @@ def test_openmp_is_left_to_forked_children() -> None:
     except OSError:
         pytest.skip("no OpenMP runtime here")
     run("openmp_after_a_fork")
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python is not free-threaded"
+)
+def test_importing_leaves_the_gil_off() -> None:
+    assert not sys._is_gil_enabled()

@@ -267,19 +267,6 @@ void test_short_calls_ask_nothing() {
   check(questions == 0, "a short call asked");
 }
 
-void test_packing() {
-  LstmSpec spec;
-  spec.input_size = 1 << 20;
-  spec.num_units = 8;
-  const Values W(static_cast<std::size_t>(spec.input_size * 4 * 8), 0.01f), R(8 * 4 * 8, 0.1f),
-      b(4 * 8, 0.1f);
-  const lstmcore::LstmWeights<float> weights = {W.data(), R.data(), b.data()};
-  Interruption interruption(kHooks);
-  questions = stop_at = 0;
-  const Lstm<float> lstm(spec, weights, lstmcore::current_isa(), &interruption);
-  check(lstm.spec().num_units == 8, "packing that goes on");
-}
-
 }  // namespace
 
 int main() {
@@ -288,7 +275,6 @@ int main() {
   test_version_1();
   test_of_this_thread();
   test_short_calls_ask_nothing();
-  test_packing();
   for (const int threads : {1, 2, 3}) {
     test_sequences(threads);
     test_streams(threads);

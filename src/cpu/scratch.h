@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <new>
 
+#include "cpu/slots.h"
 #include "lstmcore/lstm.h"
 
 namespace lstmcore {
@@ -13,11 +14,12 @@ namespace cpu {
 template <class T>
 class Scratch {
  public:
-  T* zeros;             // [max(H, P)]: the initial state, where none is given
-  T* unprojected;       // [N, H]: h before the projection
-  T* hidden;            // [2, N, P]: h of alternate steps, where the caller does not want all of them
-  T* z;                 // [z_rows, panels, 4, lanes]
-  std::int64_t* order;  // [N]: rows by descending length
+  T* zeros;            // [max(H, P)]: the initial state, where none is given
+  T* unprojected;      // [N, H]: h before the projection
+  T* hidden;           // [2, N, P]: h of alternate steps, where the caller does not want all of them
+  T* z;                // [z_rows, panels, 4, lanes]
+  SlotRow* slot_rows;  // [N], of a ragged batch
+  Slot* slots;         // [N] at most, of a ragged batch
 
   // Throws std::bad_alloc, also where a size overflows.
   Scratch(const ForwardArgs<T>& args, const LstmSpec& spec, std::int64_t z_size) {
@@ -31,7 +33,8 @@ class Scratch {
       unprojected = take<T>(memory, spec.num_proj ? product(N, H) : 0);
       hidden = take<T>(memory, args.y ? 0 : product(2 * N, P));
       z = take<T>(memory, z_size);
-      order = take<std::int64_t>(memory, args.lengths || args.offsets ? N : 0);
+      slot_rows = take<SlotRow>(memory, args.lengths || args.offsets ? N : 0);
+      slots = take<Slot>(memory, args.lengths || args.offsets ? N : 0);
     }
     if (zeros)
       for (std::int64_t k = 0; k < widest; ++k) zeros[k] = 0;

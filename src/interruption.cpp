@@ -9,7 +9,7 @@ namespace lstmcore {
 void Interruption::look_at_clock() {
   using std::chrono::milliseconds;
   using std::chrono::steady_clock;
-  constexpr steady_clock::duration kBetweenQuestions = milliseconds(20), kAtMost = milliseconds(60);
+  constexpr steady_clock::duration kBetweenQuestions = milliseconds(20), kAtMost = milliseconds(75);
   next_work_ = work_ + kBetweenLooks;
   const auto now = steady_clock::now();
   if (!hooks_.stop || requested() || now < next_question_) return;
@@ -25,7 +25,7 @@ void Interruption::look_at_clock() {
   // A caller that takes long to answer, as with a lock that others hold, is asked less often.
   const auto answered = steady_clock::now();
   next_question_ =
-      answered + std::clamp<steady_clock::duration>(10 * (answered - now), kBetweenQuestions, kAtMost);
+      answered + std::clamp<steady_clock::duration>(20 * (answered - now), kBetweenQuestions, kAtMost);
 }
 
 }  // namespace lstmcore

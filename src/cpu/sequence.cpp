@@ -11,9 +11,10 @@ namespace {
 
 // With this many rows or more, a step does its own input gates; by the bytes of W and R. Measured with an L1
 // cache of 32 KiB, an L2 of 1 MiB and an L3 of 32 MiB; weights in L1 are read for nothing, those beyond L2
-// cost most.
-std::int64_t fused_rows(std::size_t weight_bytes) {
+// cost most. A small register tile reads them more often.
+std::int64_t fused_rows(std::size_t weight_bytes, int tile_rows) {
   if (weight_bytes <= 32 << 10) return 1;
+  if (tile_rows < 4) return 16;
   return weight_bytes <= 8 << 20 ? 4 : 8;
 }
 // Bytes of z for one block of steps: they are written and read again, and are to stay in the L2 cache beside
@@ -136,7 +137,7 @@ SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>&
       packed_(packed),
       args_(args),
       plan_(plan),
-      fused_rows_(fused_rows(packed.W.bytes() + packed.R.bytes())),
+      fused_rows_(fused_rows(packed.W.bytes() + packed.R.bytes(), kernels.tile_rows)),
       z_rows_(
           rows_of_z(args, fused_rows_, z_size(packed, kernels) * static_cast<std::int64_t>(sizeof(T)), plan)),
       scratch_(args, spec, z_rows_ * z_size(packed, kernels)),

@@ -34,7 +34,10 @@ def variants(case: Case, inputs: Inputs, threads: int) -> dict[str, Variant]:
         return {"cell": _cell_steps(case, inputs, cells[0][0])} | {
             "step_into": _stream_steps(case, inputs, cells[0][0])
         }
-    return {"dynamic_rnn": _sequences(case, inputs, cells), "LSTM": _model(inputs)}
+    variants = {"dynamic_rnn": _sequences(case, inputs, cells), "LSTM": _model(inputs)}
+    if not case.ragged and not case.bidirectional:
+        variants["push"] = _pushes(case, inputs)
+    return variants
 
 
 def _cell_steps(case: Case, inputs: Inputs, cell: Any) -> Variant:
@@ -88,11 +91,7 @@ def _sequences(case: Case, inputs: Inputs, cells: list[list[Any]]) -> Variant:
 
 
 def _model(inputs: Inputs) -> Variant:
-    def cell(weights: Direction) -> Cell:
-        spec = CellSpec(weights.W.shape[0], weights.R.shape[0])
-        return Cell(spec, {"kernel": np.concatenate([weights.W, weights.R]), "bias": weights.b})
-
-    model = lstmcore.LSTM.from_layers([StackLayer(*map(cell, both)) for both in inputs.layers])
+    model = _model_of(inputs)
     y: Any = None
 
     def run(n: int) -> None:
@@ -101,3 +100,24 @@ def _model(inputs: Inputs) -> Variant:
             y = model(inputs.x, inputs.lengths, time_major=True)
 
     return Variant(run, lambda: y)
+
+
+def _pushes(case: Case, inputs: Inputs) -> Variant:
+    stream = lstmcore.Stream(_model_of(inputs), batch_size=case.batch)
+    y: Any = None
+
+    def run(n: int) -> None:
+        nonlocal y
+        for _ in range(n):
+            stream.reset()
+            y = stream.push(inputs.x)
+
+    return Variant(run, lambda: y)
+
+
+def _model_of(inputs: Inputs) -> lstmcore.LSTM:
+    def cell(weights: Direction) -> Cell:
+        spec = CellSpec(weights.W.shape[0], weights.R.shape[0])
+        return Cell(spec, {"kernel": np.concatenate([weights.W, weights.R]), "bias": weights.b})
+
+    return lstmcore.LSTM.from_layers([StackLayer(*map(cell, both)) for both in inputs.layers])

@@ -48,26 +48,26 @@ class RowBatch {
     if (n_ == kRowsAtOnce) run();
   }
   void run() {
-    if (n_) interruption_ ? run_pieces() : kernel_(args_, rows_, n_, panels_);
+    if (n_) interruption_ ? run_polling() : kernel_(args_, rows_, n_, panels_);
     n_ = 0;
   }
 
  private:
-  void run_pieces() {
-    if (interruption_->poll(n_ * kRowWork)) return;
-    const std::int64_t all = panels_.end - panels_.begin, row_panels = n_ * panel_work_;
-    const std::int64_t size =
-        row_panels * all <= kCallWork ? all : std::max<std::int64_t>(1, kCallWork / row_panels);
-    for (std::int64_t done = 0; done < all; done += size) {
-      Panels piece = panels_;
-      if (piece.descending) {
-        piece.end -= done;
-        piece.begin = std::max(panels_.begin, piece.end - size);
-      } else {
-        piece.begin += done;
-        piece.end = std::min(piece.begin + size, panels_.end);
-      }
-      if (interruption_->poll(row_panels * (piece.end - piece.begin))) return;
+  void run_polling() {
+    const std::int64_t row_panels = n_ * panel_work_, work = row_panels * (panels_.end - panels_.begin);
+    if (work > kCallWork) return run_pieces(std::max<std::int64_t>(1, kCallWork / row_panels));
+    if (!interruption_->poll(n_ * kRowWork + work)) kernel_(args_, rows_, n_, panels_);
+  }
+
+  // So many panels at once.
+  void run_pieces(std::int64_t size) {
+    for (Panels left = panels_; left.begin < left.end;) {
+      Panels piece = left;
+      if (left.descending)
+        left.end = piece.begin = std::max(left.begin, left.end - size);
+      else
+        left.begin = piece.end = std::min(left.begin + size, left.end);
+      if (interruption_->poll(n_ * (kRowWork + panel_work_ * (piece.end - piece.begin)))) return;
       kernel_(args_, rows_, n_, piece);
     }
   }

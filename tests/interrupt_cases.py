@@ -236,6 +236,17 @@ def long_call() -> tuple[lstmcore.LSTM, np.ndarray]:
     return model, long_sequence(2, max(500, int(500 * 0.3 / taken)), 64)
 
 
+def steps_in_place(threads: str) -> None:
+    """A state that is written over is never half written: the step runs to its end."""
+    lstmcore.set_num_threads(int(threads))
+    cell = built(lstmcore.LSTMCell(1024), 512)
+    x, (c, h) = random(8000, 512), state_of(cell, 8000)
+    _, (right, _) = cell(x, (c, h))
+    new_h = np.empty_like(h)
+    seconds_to_answer(lambda: cell(x, (c, h), out=(c, new_h)), 0.1)
+    assert np.array_equal(c, right)
+
+
 def handlers_that_return(threads: str) -> None:
     """A handler runs within the call, calls the same model, and the call goes on."""
     lstmcore.set_num_threads(int(threads))

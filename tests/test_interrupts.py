@@ -28,6 +28,7 @@ def test_long_calls_answer_ctrl_c(threads: str) -> None:
         "exceptions_of_handlers",
         "other_threads_go_on",
         "both_threads_at_once",
+        "steps_in_place",
     ],
 )
 def test_signals(case: str) -> None:

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "cpu/denormals.h"
+
 namespace lstmcore {
 
 void Interruption::look_at_clock() {
@@ -14,6 +16,7 @@ void Interruption::look_at_clock() {
   const auto now = steady_clock::now();
   if (!hooks_.stop || requested() || now < next_question_) return;
   if (next_question_ != steady_clock::time_point{}) {
+    const cpu::KeepDenormals keep;
     const pid_t process = getpid();
     bool stop = hooks_.stop();
     if (getpid() != process) {  // the threads that had shares of this call are not in this process

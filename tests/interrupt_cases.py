@@ -253,9 +253,13 @@ def handlers_that_return(threads: str) -> None:
     model, x = long_call()
     right, short = bits(model(x)), bits(model(x[:, :50].copy()))
     seen: list[bool] = []
-    signal.signal(
-        signal.SIGALRM, lambda *_: seen.append(bits(model(x[:, :50].copy())) == short and inside)
-    )
+    denormal = np.array([1e-40], np.float32)
+
+    def handler(*_: Any) -> None:
+        kept = bool((denormal * np.float32(0.5) != 0).all())  # flushing is for the kernels alone
+        seen.append(bits(model(x[:, :50].copy())) == short and inside and kept)
+
+    signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.1)
     inside = True
     found = model(x)

@@ -100,9 +100,10 @@ profile::CallShape call_shape(const cpu::Backend<T>& backend, const ForwardArgs<
 }  // namespace
 
 template <class T>
-Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa) {
+Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa,
+              Interruption* interruption) {
   check_weights(spec, weights);
-  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa));
+  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa), interruption);
 }
 template <class T>
 Lstm<T>::~Lstm() = default;
@@ -125,7 +126,8 @@ std::size_t Lstm<T>::packed_bytes() const {
 }
 
 template <class T>
-void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const {
+void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out,
+                   Interruption* interruption) const {
   require(c_out || N <= 0 || spec().num_units == 0, "c_out is missing");
   require(h_out || N <= 0 || spec().output_size() == 0, "h_out is missing");
   ForwardArgs<T> args;
@@ -136,6 +138,7 @@ void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out,
   args.h0 = h;
   args.y = {h_out, 0, spec().output_size()};
   args.c_n = c_out;
+  args.interruption = interruption;
   forward(args);
 }
 

@@ -82,12 +82,13 @@ ForwardArgs<T> Stream<T>::forward_args(std::int64_t steps, SequenceView<const T>
 }
 
 template <class T>
-void Stream<T>::step(const T* x, T* out) {
+void Stream<T>::step(const T* x, T* out, Interruption* interruption) {
   std::int64_t offset = 0;
   for (const auto& layer : layers_) {
     const LstmSpec& spec = layer->spec();
     auto args = forward_args(1, {x, 0, spec.input_size}, spec, offset, state_, next_state_);
     args.y = {at(next_state_, offset + spec.num_units), 0, spec.output_size()};
+    args.interruption = interruption;
     layer->forward(args);
     x = args.y.data;
     offset += spec.num_units + spec.output_size();
@@ -104,7 +105,8 @@ std::int64_t Stream<T>::block_steps() const {
 }
 
 template <class T>
-void Stream<T>::push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out) {
+void Stream<T>::push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out,
+                     Interruption* interruption) {
   if (steps < 0) throw std::invalid_argument("steps must not be negative, got " + std::to_string(steps));
   if (steps == 0) return;
   const std::int64_t block = std::min(steps, block_steps());
@@ -115,13 +117,14 @@ void Stream<T>::push(std::int64_t steps, SequenceView<const T> x, SequenceView<T
   }
   for (std::int64_t t = 0; t < steps; t += block)  // the first block leaves state_ as it is, the others too
     push_block(std::min(block, steps - t), {x.at(t, 0), x.step_stride, x.row_stride},
-               {out.at(t, 0), out.step_stride, out.row_stride}, t == 0 ? state_ : next_state_, next_state_);
+               {out.at(t, 0), out.step_stride, out.row_stride}, t == 0 ? state_ : next_state_, next_state_,
+               interruption);
   state_.swap(next_state_);
 }
 
 template <class T>
 void Stream<T>::push_block(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out,
-                           std::vector<T>& from, std::vector<T>& to) {
+                           std::vector<T>& from, std::vector<T>& to, Interruption* interruption) {
   std::int64_t offset = 0;
   for (std::size_t k = 0; k < layers_.size(); ++k) {
     const LstmSpec& spec = layers_[k]->spec();
@@ -129,6 +132,7 @@ void Stream<T>::push_block(std::int64_t steps, SequenceView<const T> x, Sequence
     auto args = forward_args(steps, x, spec, offset, from, to);
     args.y = k + 1 == layers_.size() ? out : SequenceView<T>{inner_[k % 2].data(), rows_ * P, P};
     args.h_n = at(to, offset + spec.num_units);
+    args.interruption = interruption;
     layers_[k]->forward(args);
     x = {args.y.data, args.y.step_stride, args.y.row_stride};
     offset += spec.num_units + P;

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "lstmcore/activation.h"
+#include "lstmcore/interruption.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
 
@@ -119,8 +120,9 @@ struct ForwardArgs {
   T* c_n = nullptr;       // [N, H] state after each row's last step; always wanted
   T* h_n = nullptr;       // [N, P]; null: not wanted
 
-  int threads = 0;                 // at most this many; 0: num_threads()
-  Workspace* workspace = nullptr;  // null: scratch memory is allocated for this call
+  int threads = 0;                       // at most this many; 0: num_threads()
+  Interruption* interruption = nullptr;  // asked whether to go on; null: the call runs to its end
+  Workspace* workspace = nullptr;        // null: scratch memory is allocated for this call
 };
 
 template <class T>
@@ -135,8 +137,10 @@ template <class T>
 class Lstm {
  public:
   // Packs the weights for an ISA level, by default the best of this CPU or LSTMCORE_FORCE_ISA.
-  // Throws std::invalid_argument (sizes, missing weights), std::runtime_error (ISA), std::bad_alloc.
-  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa = current_isa());
+  // Throws std::invalid_argument (sizes, missing weights), std::runtime_error (ISA), std::bad_alloc,
+  // Interrupted.
+  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa = current_isa(),
+       Interruption* interruption = nullptr);
   ~Lstm();
   Lstm(Lstm&&) noexcept;
   Lstm& operator=(Lstm&&) noexcept;
@@ -147,11 +151,13 @@ class Lstm {
 
   // One time step: x [N, I], c [N, H], h [N, P] -> c_out [N, H], h_out [N, P]. c_out may be c; h_out may not
   // be h. c and h may be null for zeros. Throws what forward throws, and for a missing output.
-  void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
+  void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out,
+            Interruption* interruption = nullptr) const;
 
   // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes,
   // lengths outside 0..T, offsets that are no offsets, a missing x or c_n, or gate outputs with a projection
-  // or packed rows, or some of the five only; std::bad_alloc where its scratch memory cannot be had.
+  // or packed rows, or some of the five only; std::bad_alloc where its scratch memory cannot be had. Throws
+  // Interrupted with its outputs half written.
   void forward(const ForwardArgs<T>& args) const;
 
  private:
@@ -163,7 +169,7 @@ class Lstm {
 
 // Independent calls, such as the two directions of a bidirectional layer: side by side where there are
 // threads for them, with the results of one after the other. No output of one may overlap anything of
-// another. Throws what forward throws, before anything is written.
+// another, and `interruption` is the same for all. Throws what forward throws.
 template <class T>
 struct ForwardCall {
   const Lstm<T>* lstm = nullptr;

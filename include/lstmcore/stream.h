@@ -35,12 +35,13 @@ class Stream {
   std::int64_t state_size() const { return state_size_; }
 
   // x [N, I] -> out [N, P], both dense; they may not overlap. The first step takes the memory that later ones
-  // use again. Where it throws (std::bad_alloc), the state is what it was.
-  void step(const T* x, T* out);
+  // use again. Where it throws (std::bad_alloc, Interrupted), the state is what it was.
+  void step(const T* x, T* out, Interruption* interruption = nullptr);
 
   // x [T, N, I] -> out [T, N, P]; they may not overlap. Where it throws, the state is what it was. Takes
   // memory where no push before was as long, up to a block of steps.
-  void push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out);
+  void push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out,
+            Interruption* interruption = nullptr);
 
   // The state of one row as S values: c [H] and h [P] of the first layer, then of the next.
   void read_state(std::int64_t row, T* values) const;
@@ -55,7 +56,7 @@ class Stream {
   // Where a layer's [N, H] of c or [N, P] of h starts in a state; `offset` is in values of one row.
   T* at(std::vector<T>& state, std::int64_t offset) { return state.data() + rows_ * offset; }
   void push_block(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out, std::vector<T>& from,
-                  std::vector<T>& to);
+                  std::vector<T>& to, Interruption* interruption);
   ForwardArgs<T> forward_args(std::int64_t steps, SequenceView<const T> x, const LstmSpec& spec,
                               std::int64_t offset, std::vector<T>& from, std::vector<T>& to);
   std::int64_t block_steps() const;

@@ -14,8 +14,8 @@
 #include "arrays.h"
 #include "dense.h"
 #include "fastcall.h"
-#include "in_use.h"
 #include "lstmcore/lstm.h"
+#include "native_call.h"
 #include "sequence_call.h"
 
 namespace lstmcore {
@@ -58,8 +58,9 @@ Lstm<T> make_lstm(const LstmSpec& base, const py::object& kernel_, const py::obj
     weights.p_o = data<T>(p_o);
   }
   const std::string isa = current_isa();  // while the GIL keeps the environment still
-  const py::gil_scoped_release release;
-  return Lstm<T>(spec, weights, isa);
+  std::optional<Lstm<T>> lstm;
+  native_call([&](Interruption* interruption) { lstm.emplace(spec, weights, isa, interruption); });
+  return std::move(*lstm);
 }
 
 class PyLstm {
@@ -94,10 +95,7 @@ class PyLstm {
     return std::visit(
         [&](const auto& lstm) {
           SequenceCall call(lstm, request);
-          {
-            const py::gil_scoped_release release;
-            lstm.forward(call.args());
-          }
+          native_call([&](Interruption* interruption) { lstm.forward(call.args(interruption)); });
           return call.result();
         },
         lstm_);
@@ -112,11 +110,11 @@ class PyLstm {
           if (!other_lstm)
             throw py::type_error("bw: expected the dtype of fw, got " + std::string(other.dtype()));
           SequenceCall call(lstm, request), other_call(*other_lstm, other_request);
-          {
-            const py::gil_scoped_release release;
-            const decltype(call.with(lstm)) calls[] = {call.with(lstm), other_call.with(*other_lstm)};
+          native_call([&](Interruption* interruption) {
+            const decltype(call.with(lstm, interruption)) calls[] = {
+                call.with(lstm, interruption), other_call.with(*other_lstm, interruption)};
             forward_all(calls, 2);
-          }
+          });
           return py::make_tuple(call.result(), other_call.result());
         },
         lstm_);
@@ -146,10 +144,10 @@ class PyLstm {
     }
     T* const c_to = mutable_data<T>(c_new);
     T* const h_to = mutable_data<T>(h_new);
-    {
-      const WithoutGil without_gil;
-      lstm.step(N, data<T>(x), data<T>(c), data<T>(h), c_to, h_to);
-    }
+    const bool in_place = c_to == data<T>(c);  // runs to its end: a state is never half written
+    native_call([&](Interruption* interruption) {
+      lstm.step(N, data<T>(x), data<T>(c), data<T>(h), c_to, h_to, in_place ? nullptr : interruption);
+    });
     return {std::move(c_new), std::move(h_new)};
   }
 
@@ -188,10 +186,10 @@ class PyLstm {
     args.c_seq = {to[1], N * H, H};
     args.gates = {to[0], to[2], to[3], to[4], to[5]};
     args.c_n = mutable_data<T>(c_n);
-    {
-      const py::gil_scoped_release release;
+    native_call([&](Interruption* interruption) {
+      args.interruption = interruption;
       lstm.forward(args);
-    }
+    });
     py::tuple result(7);
     for (std::size_t k = 0; k < 7; ++k) result[k] = std::move(outputs[k]);
     return result;
@@ -336,7 +334,7 @@ void register_lstm(py::module_& module) {
           "forward",
           [](const PyLstm& self, py::object x, py::object c0, py::object h0, py::object lengths,
              bool time_major, bool reverse, py::object offsets, py::object out, py::object c_out,
-             std::optional<int> threads) {
+             py::object threads) {
             return self.forward({std::move(x), std::move(c0), std::move(h0), std::move(lengths),
                                  std::move(offsets), std::move(out), std::move(c_out), time_major, reverse,
                                  threads});
@@ -350,7 +348,7 @@ void register_lstm(py::module_& module) {
   module.def(
       "forward_bidirectional",
       [none](const Direction& fw, const Direction& bw, const py::object& x, const py::object& lengths,
-             bool time_major, std::optional<int> threads) {
+             bool time_major, py::object threads) {
         const auto request = [&](const Direction& direction, bool reverse) {
           return SequenceRequest{x,
                                  std::get<1>(direction),

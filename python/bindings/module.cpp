@@ -2,12 +2,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "arrays.h"
 #include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu_name.h"
 #include "crc32c.h"
 #include "cuda/layer.h"
+#include "fastcall.h"
 #include "lstm.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
@@ -75,6 +78,16 @@ py::dict info() {
 }  // namespace python
 }  // namespace lstmcore
 
+// For threadpoolctl, which finds them by name in the loaded library.
+extern "C" {
+__attribute__((visibility("default"))) int lstmcore_get_num_threads() {
+  return lstmcore::num_threads_of_process();
+}
+__attribute__((visibility("default"))) void lstmcore_set_num_threads(int threads) {
+  lstmcore::set_num_threads(std::clamp(threads, 1, lstmcore::kMaxThreads));
+}
+}
+
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace lstmcore;
   module.attr("__version__") = LSTMCORE_VERSION;
@@ -88,11 +101,16 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);
   module.def("info", &python::info);
   module.def(
-      "set_num_threads", &set_num_threads, pybind11::arg("threads"),
-      "Lets every call of this process use at most so many threads, from now on.\n\n"
-      "Takes the place of the default and of LSTMCORE_NUM_THREADS. Raises ValueError unless in 1..1024.");
+      "checked_threads",
+      [](const pybind11::object& threads) { return python::checked_threads(threads.ptr()); },
+      pybind11::arg("threads"));
+  module.def("set_num_threads", &set_num_threads, pybind11::arg("threads"));
+  module.def("exchange_num_threads_of_this_thread", &exchange_num_threads_of_this_thread,
+             pybind11::arg("threads"));
+  module.def("num_threads_reason", &num_threads_reason,
+             "Which of the limits decided what ``get_num_threads`` says, in words.");
   module.def("get_num_threads", &num_threads,
-             "The most threads that a call may use.\n\n"
+             "The most threads that a call of this thread may use.\n\n"
              "By default the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and LSTMCORE_NUM_THREADS;\n"
              "1 in a forked child.");
 }

@@ -10,6 +10,7 @@
 
 #include "lstm.h"
 #include "lstmcore/stack.h"
+#include "native_call.h"
 #include "sequence_call.h"
 
 namespace lstmcore {
@@ -87,11 +88,10 @@ class PyStack {
     }
     arrays.take_outputs(request, keep_outputs);
     for (const py::array& array : kept) arrays.check_outputs_apart(array, "states");
-    args.call = arrays.args();
-    {
-      const py::gil_scoped_release release;
+    native_call([&](Interruption* interruption) {
+      args.call = arrays.args(interruption);
       forward_stack(stack, args);
-    }
+    });
     return py::make_tuple(keep_outputs ? py::object(arrays.y()) : py::none(), results);
   }
 
@@ -108,7 +108,7 @@ void register_stack(py::module_& module) {
           "forward",
           [none](const PyStack& self, py::object x, const py::sequence& states, py::object lengths,
                  py::object offsets, bool time_major, py::object out, py::object c_out, bool keep_outputs,
-                 std::optional<int> threads) {
+                 py::object threads) {
             return self.forward({std::move(x), none, none, std::move(lengths), std::move(offsets),
                                  std::move(out), std::move(c_out), time_major, false, threads},
                                 states, keep_outputs);

@@ -12,6 +12,7 @@
 #include "dense.h"
 #include "in_use.h"
 #include "lstm.h"
+#include "native_call.h"
 #include "stream.h"
 
 namespace lstmcore {
@@ -96,13 +97,12 @@ class PyStreamBank {
     const py::array x = dense_input(x_.ptr(), "x", dtype, {n, bank.input_size()});
     py::array out = new_array(dtype, {n, bank.output_size()});
     T* const to = mutable_data<T>(out);
-    {
-      const WithoutGil without_gil;
+    native_call([&](Interruption* interruption) {
       if (all)
-        bank.step_all(data<T>(x), to);
+        bank.step_all(data<T>(x), to, interruption);
       else
-        bank.step(n, ids_copy.data(), data<T>(x), to);
-    }
+        bank.step(n, ids_copy.data(), data<T>(x), to, interruption);
+    });
     return out;
   }
 

@@ -15,14 +15,20 @@ class AlignedArray {
  public:
   AlignedArray() = default;
   // Zero-filled.
-  explicit AlignedArray(std::size_t size) : size_(size) {
-    if (size == 0) return;
+  explicit AlignedArray(std::size_t size) : AlignedArray(uninitialized(size)) {
+    std::uninitialized_value_construct_n(data_.get(), size);
+  }
+
+  static AlignedArray uninitialized(std::size_t size) {
+    AlignedArray array;
+    if (size == 0) return array;
     if (size > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_alloc();
-    data_ = {static_cast<T*>(::operator new(size * sizeof(T), alignment(size))), Free{alignment(size)}};
+    array.size_ = size;
+    array.data_ = {static_cast<T*>(::operator new(size * sizeof(T), alignment(size))), Free{alignment(size)}};
     // Before the first touch. Reading weights of many megabytes from small pages is a tenth slower; where
     // there are no large ones, this does nothing.
-    if (alignment(size) == kHugePage) madvise(data_.get(), size * sizeof(T), MADV_HUGEPAGE);
-    std::uninitialized_value_construct_n(data_.get(), size);
+    if (alignment(size) == kHugePage) madvise(array.data(), size * sizeof(T), MADV_HUGEPAGE);
+    return array;
   }
 
   T* data() { return data_.get(); }

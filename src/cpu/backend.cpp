@@ -13,8 +13,13 @@ namespace cpu {
 namespace {
 
 template <class T>
-int thread_limit(const ForwardArgs<T>& args) {
-  return args.threads > 0 ? std::min(args.threads, num_threads()) : num_threads();
+int thread_limit(const ForwardArgs<T>& args, int process_limit) {
+  return args.threads > 0 ? std::min(args.threads, process_limit) : process_limit;
+}
+
+template <class T>
+void end_if_requested(const ForwardArgs<T>& args) {
+  if (args.interruption) args.interruption->throw_if_requested();
 }
 
 // Time steps of all rows together.
@@ -38,11 +43,12 @@ std::int64_t rows_at_once(const ForwardArgs<T>& args) {
 }  // namespace
 
 template <class T>
-Backend<T>::Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels)
+Backend<T>::Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels,
+                    Interruption* interruption)
     : spec_(spec),
       isa_(kernels.isa),
       kernels_(kernels_of<T>(kernels)),
-      packed_(pack(spec, weights, kernels_.lanes)) {}
+      packed_(pack(spec, weights, kernels_.lanes, interruption)) {}
 
 template <class T>
 double Backend<T>::multiply_adds(const ForwardArgs<T>& args) const {
@@ -53,13 +59,21 @@ double Backend<T>::multiply_adds(const ForwardArgs<T>& args) const {
 
 template <class T>
 ThreadPlan Backend<T>::plan(const ForwardArgs<T>& args) const {
-  return plan_threads(thread_limit(args), multiply_adds(args), args.steps, rows_at_once(args),
-                      kernels_.tile_rows, packed_.panels);
+  const double work = multiply_adds(args);
+  const auto planned = [&](int process_limit) {
+    return plan_threads(thread_limit(args, process_limit), work, args.steps, rows_at_once(args),
+                        kernels_.tile_rows, packed_.panels);
+  };
+  if (args.interruption && in_forked_child() && planned(num_threads_but_for_fork()).threads > 1 &&
+      take_serial_notice())
+    args.interruption->tell_serial();
+  return planned(num_threads());
 }
 
 template <class T>
 void Backend<T>::forward(const ForwardArgs<T>& args) const {
   SequenceRun<T>(kernels_, packed_, spec_, args, plan(args)).run();
+  end_if_requested(args);
 }
 
 template <class T>
@@ -68,7 +82,7 @@ void forward_all(const std::vector<BackendCall<T>>& calls) {
   int limit = num_threads();
   double multiply_adds = 0;
   for (const BackendCall<T>& call : calls) {
-    limit = std::min(limit, thread_limit(*call.args));
+    limit = std::min(limit, thread_limit(*call.args, limit));
     multiply_adds += call.backend->multiply_adds(*call.args);
   }
   // With more threads it is better that all of them share each call: none waits for the longest one.
@@ -83,7 +97,8 @@ void forward_all(const std::vector<BackendCall<T>>& calls) {
   const auto work = [](const void* of, std::int64_t, int share) {
     (*static_cast<const std::deque<SequenceRun<T>>*>(of))[static_cast<std::size_t>(share)].run();
   };
-  run_phases(n, 1, work, &runs);
+  run_phases(n, 1, work, &runs, calls.front().args->interruption);
+  end_if_requested(*calls.front().args);
 }
 
 template class Backend<float>;

@@ -16,7 +16,8 @@ struct BackendCall;
 template <class T>
 class Backend {
  public:
-  Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels);
+  Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels,
+          Interruption* interruption);
 
   const LstmSpec& spec() const { return spec_; }
   const char* isa() const { return isa_; }

@@ -18,6 +18,8 @@
 #endif
 
 #include "cpu/denormals.h"
+#include "cpu/threads.h"
+#include "lstmcore/interruption.h"
 #include "lstmcore/runtime.h"
 
 namespace lstmcore {
@@ -98,44 +100,63 @@ struct Job {
 
 class Pool {
  public:
-  void run(int threads, std::int64_t phases, ShareFunction work, const void* job) {
+  void run(int threads, std::int64_t phases, ShareFunction work, const void* job,
+           Interruption* interruption) {
     const FlushDenormals flush;
     if (threads == 1 || busy_.exchange(true, std::memory_order_acquire)) {
-      for (std::int64_t phase = 0; phase < phases; ++phase)
+      for (std::int64_t phase = 0; phase < phases && !ended(interruption); ++phase)
         for (int share = 0; share < threads; ++share) work(job, phase, share);
       return;
     }
     start_workers(threads - 1);
     const Job mine = {last_ + 1, last_ + static_cast<std::uint64_t>(phases), threads, work, job};
     wake_workers(mine);
-    take_part(mine, 0);
+    take_part(mine, 0, interruption);
     last_ = mine.last;
     busy_.store(false, std::memory_order_release);
   }
 
  private:
-  // The caller of a job is member 0, worker k is member k.
-  void take_part(const Job& job, int self) {
+  static bool ended(const Interruption* interruption) { return interruption && interruption->requested(); }
+
+  // The caller of a job is member 0, worker k is member k. Only the caller has an interruption to ask.
+  void take_part(const Job& job, int self, Interruption* interruption = nullptr) {
     for (std::uint64_t phase = job.first; phase <= job.last; ++phase) {
+      if (ended(interruption)) return abandon(job);
       if (claim(self, phase)) complete(self, phase, job);
       for (int k = 0; k < job.threads; ++k) {  // its own too: somebody else may have claimed it
         const int share = self + k < job.threads ? self + k : self + k - job.threads;
-        const bool late = finish(share, phase, job);
+        const bool late = finish(share, phase, job, interruption);
         if (self == 0 && share != 0) count_late(workers_[share], late);
       }
     }
   }
 
-  // Waits until the share is done, and does it where nobody else does: true then.
-  bool finish(int share, std::uint64_t phase, const Job& job) {
+  // Leaves nothing to be claimed, waits for shares that somebody is in, and lets workers run through the
+  // rest.
+  void abandon(const Job& job) {
+    for (int k = 0; k < job.threads; ++k) {
+      ShareState& share = shares_[k];
+      const std::uint64_t begun = share.claimed.exchange(job.last, std::memory_order_relaxed);
+      while (share.done.load(std::memory_order_acquire) < begun && !in_forked_child())
+        std::this_thread::yield();
+      share.done.store(job.last, std::memory_order_release);
+    }
+  }
+
+  // Waits until the share is done, and does it where nobody else does: true then. The caller asks its
+  // interruption while it waits; where that forked, those who have shares are not in this process.
+  bool finish(int share, std::uint64_t phase, const Job& job, Interruption* interruption) {
     bool claimed = false;
     for (int spins = 0; shares_[share].done.load(std::memory_order_acquire) < phase; ++spins) {
       if (spins >= kPatience && (claimed = claim(share, phase)))
         complete(share, phase, job);
       else if (spins < kSpins)
         pause();
-      else
-        std::this_thread::yield();
+      else if (std::this_thread::yield(); interruption) {
+        interruption->poll_waiting();
+        if (in_forked_child()) return claimed;
+      }
     }
     return claimed;
   }
@@ -250,8 +271,9 @@ Pool pool;
 
 }  // namespace
 
-void run_phases(int threads, std::int64_t phases, ShareFunction work, const void* job) {
-  pool.run(threads, phases, work, job);
+void run_phases(int threads, std::int64_t phases, ShareFunction work, const void* job,
+                Interruption* interruption) {
+  pool.run(threads, phases, work, job, interruption);
 }
 
 }  // namespace cpu

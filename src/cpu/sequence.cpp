@@ -26,14 +26,21 @@ constexpr std::int64_t kMinZRows = 12, kMaxZRows = 96;
 // cheap, and few enough to stay on the stack.
 constexpr std::int64_t kRowsAtOnce = 96;
 
+// Multiply-adds of a kernel call: between two of them an interruption is polled. What a row and a unit cost
+// besides their multiply-adds is counted as so many.
+constexpr std::int64_t kCallWork = 1 << 24, kRowWork = 256, kUnitWork = 64;
+
 // Hands the rows added to it to a kernel, for one share of the panels.
 template <class T>
 class RowBatch {
  public:
   RowBatch(const StepArgs<T>& args, typename KernelsOf<T>::Run kernel, std::int64_t panels, int share,
-           int shares, bool descending = false)
+           int shares, std::int64_t inner, std::int64_t panel_width, Interruption* interruption,
+           bool descending = false)
       : args_(args),
         kernel_(kernel),
+        interruption_(interruption),
+        panel_work_((inner + kUnitWork) * panel_width),
         panels_{part_begin(panels, share, shares), part_begin(panels, share + 1, shares), descending} {}
 
   void add(const Row<T>& row) {
@@ -41,13 +48,34 @@ class RowBatch {
     if (n_ == kRowsAtOnce) run();
   }
   void run() {
-    if (n_) kernel_(args_, rows_, n_, panels_);
+    if (n_) interruption_ ? run_polling() : kernel_(args_, rows_, n_, panels_);
     n_ = 0;
   }
 
  private:
+  void run_polling() {
+    const std::int64_t row_panels = n_ * panel_work_, work = row_panels * (panels_.end - panels_.begin);
+    if (work > kCallWork) return run_pieces(std::max<std::int64_t>(1, kCallWork / row_panels));
+    if (!interruption_->poll(n_ * kRowWork + work)) kernel_(args_, rows_, n_, panels_);
+  }
+
+  // So many panels at once.
+  void run_pieces(std::int64_t size) {
+    for (Panels left = panels_; left.begin < left.end;) {
+      Panels piece = left;
+      if (left.descending)
+        left.end = piece.begin = std::max(left.begin, left.end - size);
+      else
+        left.begin = piece.end = std::min(left.begin + size, left.end);
+      if (interruption_->poll(n_ * (kRowWork + panel_work_ * (piece.end - piece.begin)))) return;
+      kernel_(args_, rows_, n_, piece);
+    }
+  }
+
   const StepArgs<T>& args_;
   typename KernelsOf<T>::Run kernel_;
+  Interruption* interruption_;
+  std::int64_t panel_work_;  // of one row
   Panels panels_;
   std::int64_t n_ = 0;
   Row<T> rows_[kRowsAtOnce];
@@ -135,22 +163,23 @@ void SequenceRun<T>::run() const {
       const Job& job = *static_cast<const Job*>(of);
       job.run.run_phase(job.rows, job.schedule, phase, share, job.run.plan_.threads);
     };
-    run_phases(plan_.threads, job.schedule.phases(), work, &job);
-    job.rows.finish();
+    run_phases(plan_.threads, job.schedule.phases(), work, &job, args_.interruption);
+    if (!ended()) job.rows.finish();
   } else {
     const auto work = [](const void* of, std::int64_t, int share) {
       const SequenceRun& run = *static_cast<const SequenceRun*>(of);
       run.run_alone(run.share_of_rows(share));
     };
-    run_phases(plan_.threads, 1, work, this);
+    run_phases(plan_.threads, 1, work, this, args_.interruption);
   }
 }
 
 template <class T>
 void SequenceRun<T>::run_alone(const RowSet<T>& rows) const {
   const Schedule schedule = this->schedule(rows);
-  for (std::int64_t phase = 0; phase < schedule.phases(); ++phase) run_phase(rows, schedule, phase, 0, 1);
-  rows.finish();
+  for (std::int64_t phase = 0; phase < schedule.phases() && !ended(); ++phase)
+    run_phase(rows, schedule, phase, 0, 1);
+  if (!ended()) rows.finish();
 }
 
 template <class T>
@@ -219,7 +248,8 @@ Row<T> SequenceRun<T>::row_with_z(const RowSet<T>& rows, const Schedule& schedul
 template <class T>
 void SequenceRun<T>::input_gates(const RowSet<T>& rows, const Schedule& schedule, std::int64_t begin,
                                  int share, int shares) const {
-  RowBatch<T> batch(step_args_, kernels_.input_gates, packed_.panels, share, shares);
+  RowBatch<T> batch(step_args_, kernels_.input_gates, packed_.panels, share, shares, step_args_.I,
+                    panel_width(), args_.interruption);
   for (std::int64_t step = begin; step < std::min(begin + schedule.block, schedule.steps); ++step)
     for (std::int64_t k = 0, n = rows.running(step); k < n; ++k)
       batch.add(row_with_z(rows, schedule, k, step));
@@ -234,7 +264,8 @@ void SequenceRun<T>::step(const RowSet<T>& rows, const Schedule& schedule, std::
   // cache, some are in it still.
   const bool descending = (steps_before_ + step) & 1;
   RowBatch<T> batch(step_args_, ahead ? kernels_.recurrent_step : kernels_.step, packed_.panels, share,
-                    shares, descending);
+                    shares, step_args_.P + (ahead ? 0 : step_args_.I), panel_width(), args_.interruption,
+                    descending);
   for (std::int64_t k = 0, n = rows.running(step); k < n; ++k)
     batch.add(ahead ? row_with_z(rows, schedule, k, step) : rows.at(k, step));
   batch.run();
@@ -242,7 +273,8 @@ void SequenceRun<T>::step(const RowSet<T>& rows, const Schedule& schedule, std::
 
 template <class T>
 void SequenceRun<T>::project(const RowSet<T>& rows, std::int64_t step, int share, int shares) const {
-  RowBatch<T> batch(step_args_, kernels_.project, packed_.projection_panels, share, shares);
+  RowBatch<T> batch(step_args_, kernels_.project, packed_.projection_panels, share, shares, step_args_.H,
+                    panel_width(), args_.interruption);
   for (std::int64_t k = 0, n = rows.running(step); k < n; ++k) batch.add(rows.at(k, step));
   batch.run();
 }

@@ -25,6 +25,7 @@ class SequenceRun {
   SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>& packed, const LstmSpec& spec,
               const ForwardArgs<T>& args, const ThreadPlan& plan);
 
+  // Returns early, with outputs half written, once the interruption of the call is requested.
   void run() const;
 
  private:
@@ -43,6 +44,8 @@ class SequenceRun {
   RowSet<T> share_of_rows(int share) const;
 
   void run_alone(const RowSet<T>& rows) const;
+  bool ended() const { return args_.interruption && args_.interruption->requested(); }
+  std::int64_t panel_width() const { return kGates * kernels_.lanes; }  // in columns of weights
 
   void run_phase(const RowSet<T>& rows, const Schedule& schedule, std::int64_t phase, int share,
                  int shares) const;

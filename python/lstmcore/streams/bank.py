@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _core
+from lstmcore import _core, thread_limits
 from lstmcore.arrays import Array, as_size
 from lstmcore.streams.model import model_of
 
@@ -65,16 +65,21 @@ class StreamBank:
         """Removes a stream. Raises ValueError where there is none of this id, as all calls do."""
         self._bank.leave(_as_id(id))
 
-    def step(self, x: Array, ids: Any = None) -> Array:
+    def step(self, x: Array, ids: Any = None, *, threads: int | None = None) -> Array:
         """One time step of the streams ``ids``, in that order; None: all, in the order of joining.
 
-        x [n, I] has one row for each of the n streams. Returns a new array [n, P].
+        x [n, I] has one row for each of the n streams. Returns a new array [n, P]. The call uses at
+        most ``threads`` threads; None: as many as the work is worth.
 
         Raises, and no state has changed then, ValueError for ids that are not in the bank or come
         twice and for another shape of x, TypeError for ids that are no integers and for another
         dtype of x.
         """
-        return self._bank.step(x, None if ids is None else _as_ids(ids))
+        rows = None if ids is None else _as_ids(ids)
+        if threads is None:
+            return self._bank.step(x, rows)
+        with thread_limits.at_most(threads):
+            return self._bank.step(x, rows)
 
     def state(self, id: int) -> Any:
         """A copy of a stream's state, as the cell takes and returns it: [1, size] arrays."""

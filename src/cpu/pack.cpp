@@ -5,6 +5,8 @@
 #include <limits>
 #include <new>
 
+#include "cpu/pool.h"
+#include "cpu/threads.h"
 #include "lstmcore/runtime.h"
 
 namespace lstmcore {
@@ -35,10 +37,19 @@ template <class T>
 AlignedArray<T> pack_gates(const T* matrix, std::int64_t K, std::int64_t H, std::int64_t panels, int L) {
   constexpr std::int64_t kLarge = 1 << 18;
   AlignedArray<T> packed(product(panels, K, kGates * L));
-  [[maybe_unused]] const int threads = K * H < kLarge ? 1 : num_threads();
-#pragma omp parallel for num_threads(threads)
-  for (std::int64_t panel = 0; panel < panels; ++panel)
-    pack_panel(matrix, K, H, panel, L, packed.data() + panel * K * kGates * L);
+  struct Job {
+    const T* matrix;
+    std::int64_t K, H, panels;
+    int L, threads;
+    T* packed;
+  } const job = {matrix, K, H, panels, L, K * H < kLarge ? 1 : num_threads(), packed.data()};
+  const auto work = [](const void* of, std::int64_t, int share) {
+    const Job& job = *static_cast<const Job*>(of);
+    const std::int64_t end = part_begin(job.panels, share + 1, job.threads);
+    for (std::int64_t panel = part_begin(job.panels, share, job.threads); panel < end; ++panel)
+      pack_panel(job.matrix, job.K, job.H, panel, job.L, job.packed + panel * job.K * kGates * job.L);
+  };
+  run_phases(job.threads, 1, work, &job);
   return packed;
 }
 

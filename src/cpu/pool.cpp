@@ -8,7 +8,7 @@
 
 #include <atomic>
 #include <climits>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -163,7 +163,7 @@ class Pool {
     try {
       for (; workers_ < wanted; ++workers_)
         std::thread([this, self = workers_ + 1] { worker(self); }).detach();
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {  // no thread, or no memory for one: the others do its shares
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }

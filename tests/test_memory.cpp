@@ -1,6 +1,10 @@
 // What calls take from the system: nothing once they are warm, nothing where sizes overflow; and where it has
 // no more, std::bad_alloc, after which everything is as it was.
+#include <pthread.h>
+#include <signal.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -40,6 +44,17 @@ Values random_values(int64_t size, float scale, unsigned seed) {
   Values values(static_cast<std::size_t>(size));
   for (float& value : values) value = scale * (static_cast<float>(generator() >> 8) / 8388608.0f - 1);
   return values;
+}
+
+// That the rest of this file can fail.
+void test_counting() {
+  void* volatile kept = nullptr;
+  check(requests_of([&] { kept = ::operator new(100); }) == 1, "operator new is counted");
+  ::operator delete(kept);
+  check(requests_of([&] { kept = ::operator new(128, std::align_val_t{64}); }) == 1, "with alignment too");
+  ::operator delete(kept, std::align_val_t{64});
+  const counted::Outcome outcome = counted::with_failure(0, false, [&] { kept = ::operator new(100); });
+  check(outcome.threw && outcome.reached, "a request that is to fail");
 }
 
 struct Weights {
@@ -250,7 +265,7 @@ int64_t sweep(const std::string& what, const Attempt& attempt, const Unchanged& 
 
 void test_failed_construction() {
   // Large enough to be packed by threads. There are more of them each time, so that some have to start.
-  const Weights weights(200, 350, 90, 3);
+  const Weights weights(800, 350, 90, 3);
   int threads = 1;
   const int64_t failed = sweep(
       "construction",
@@ -260,6 +275,9 @@ void test_failed_construction() {
       },
       [] { return true; });
   check(failed >= 2 * 5, "construction: " + std::to_string(failed) + " attempts failed");
+  sigset_t blocked;
+  pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+  check(!sigismember(&blocked, SIGINT), "a thread that could not start leaves signals as they were");
   lstmcore::set_num_threads(4);
   const Lstm<float> lstm = weights.packed(), again = weights.packed();
   Call call(lstm, 6, 8), other(lstm, 6, 8);
@@ -496,15 +514,15 @@ void test_trim_while_computing() {
 }  // namespace
 
 int main() {
-#define T(x) std::fprintf(stderr, #x "\n"), x
-  T(test_warm_calls_allocate_nothing());
-  T(test_failed_calls());
-  T(test_failed_stacks());
-  T(test_failed_streams());
-  T(test_sizes_that_overflow());
-  T(test_workspaces());
-  T(test_trim_while_computing());
-  T(test_failed_construction());
+  test_counting();
+  test_warm_calls_allocate_nothing();
+  test_failed_calls();
+  test_failed_stacks();
+  test_failed_streams();
+  test_sizes_that_overflow();
+  test_workspaces();
+  test_trim_while_computing();
+  test_failed_construction();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
   return failures ? 1 : 0;
 }

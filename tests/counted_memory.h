@@ -28,6 +28,7 @@ inline bool request(std::size_t bytes) {
   if (until_failure < 0) return true;
   if (until_failure > 0) return --until_failure >= 0;
   if (!all_after) until_failure = -1;
+  errno = ENOMEM;
   return false;
 }
 
@@ -94,10 +95,7 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexc
   return *memory ? 0 : ENOMEM;
 }
 void* mmap(void* address, std::size_t size, int protection, int flags, int file, off_t offset) noexcept {
-  if (!counted::request(size)) {
-    errno = ENOMEM;
-    return reinterpret_cast<void*>(-1);
-  }
+  if (!counted::request(size)) return reinterpret_cast<void*>(-1);
   return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, file, offset));
 }
 }

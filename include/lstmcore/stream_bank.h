@@ -40,6 +40,8 @@ class StreamBank {
   // The same for all streams, in the order of joining.
   void step_all(const T* x, T* out);
 
+  std::size_t trim() { return batch_.trim(); }  // as Stream::trim
+
  private:
   struct Member {
     std::int64_t id, slot;

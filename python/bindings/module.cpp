@@ -68,6 +68,7 @@ py::dict info() {
   info["cpu"] = cpu_name();
   info["threads"] = num_threads();
   info["threads_reason"] = num_threads_reason();
+  info["workspace_bytes"] = workspace_bytes();
   return info;
 }
 
@@ -91,6 +92,14 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
       "set_num_threads", &set_num_threads, pybind11::arg("threads"),
       "Lets every call of this process use at most so many threads, from now on.\n\n"
       "Takes the place of the default and of LSTMCORE_NUM_THREADS. Raises ValueError unless in 1..1024.");
+  module.def("workspace_bytes", &workspace_bytes,
+             "Bytes of scratch memory that the process holds.\n\n"
+             "What it keeps for the calls to come (for each thread as much as its largest call needed, up\n"
+             "to 16 MiB), and what streams and banks keep for theirs. Weights, states and arrays are not in\n"
+             "it.");
+  module.def("trim", &trim, pybind11::call_guard<pybind11::gil_scoped_release>(),
+             "Gives back the scratch memory that no call is using; returns the number of bytes.\n\n"
+             "Safe at any time, also while other threads compute. That of streams stays: see Stream.trim.");
   module.def("get_num_threads", &num_threads,
              "The most threads that a call may use.\n\n"
              "By default the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and LSTMCORE_NUM_THREADS;\n"

@@ -61,7 +61,14 @@ class PyStreamBank {
     visit([&](auto& bank) { bank.set_state(id, checked_state(bank, state).first); });
   }
   py::array step(const py::object& x, const py::object& ids) {
-    return visit([&](auto& bank) { return step_of(bank, x, ids); });
+    return visit([&](auto& bank) { return step_of(bank, x, py::none(), ids); });
+  }
+  void step_into(const py::object& x, const py::object& out, const py::object& ids) {
+    if (out.is_none()) throw py::type_error("out: expected a NumPy array, got None");
+    visit([&](auto& bank) { step_of(bank, x, out, ids); });
+  }
+  std::size_t trim() {
+    return visit([](auto& bank) { return bank.trim(); });
   }
 
  private:
@@ -70,6 +77,14 @@ class PyStreamBank {
     py::array array = checked_input(state, "state", py::dtype::of<T>(), {bank.state_size()});
     const T* const values = data<T>(array);
     return {values, std::move(array)};
+  }
+
+  // A C-contiguous one; with `copy` another layout will do.
+  static py::array matrix(const py::object& value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                          py::ssize_t width, bool copy) {
+    if (is_dense_matrix(value.ptr(), dtype, rows, width)) return py::reinterpret_borrow<py::array>(value);
+    const Shape shape = {rows, width};
+    return copy ? dense_input(value.ptr(), name, dtype, shape) : checked_input(value, name, dtype, shape);
   }
 
   template <class T>
@@ -82,31 +97,38 @@ class PyStreamBank {
     return py::array(py::dtype::of<T>(), Shape{bank.state_size()}, bank.state(id));
   }
 
+  // Into `out_`, or where that is None into a new array; returns the array.
   template <class T>
-  static py::array step_of(StreamBank<T>& bank, const py::object& x_, const py::object& ids_) {
+  py::array step_of(StreamBank<T>& bank, const py::object& x_, const py::object& out_,
+                    const py::object& ids_) {
     const auto dtype = py::dtype::of<T>();
     const bool all = ids_.is_none();
-    py::array ids;
-    std::vector<std::int64_t> ids_copy;  // another thread may change the array once the GIL is released
     if (!all) {
-      ids = checked_input(ids_, "ids", py::dtype::of<std::int64_t>(), {kAnySize});
-      ids_copy.assign(data<std::int64_t>(ids), data<std::int64_t>(ids) + ids.shape(0));
+      const py::array ids = checked_input(ids_, "ids", py::dtype::of<std::int64_t>(), {kAnySize});
+      ids_copy_.assign(data<std::int64_t>(ids), data<std::int64_t>(ids) + ids.shape(0));
     }
-    const std::int64_t n = all ? bank.size() : ids.shape(0);
-    const py::array x = dense_input(x_.ptr(), "x", dtype, {n, bank.input_size()});
-    py::array out = new_array(dtype, {n, bank.output_size()});
+    const std::int64_t n = all ? bank.size() : static_cast<std::int64_t>(ids_copy_.size());
+    const py::array x = matrix(x_, "x", dtype, n, bank.input_size(), out_.is_none());
+    py::array out = out_.is_none() ? new_matrix(dtype, n, bank.output_size())
+                                   : matrix(out_, "out", dtype, n, bank.output_size(), false);
+    if (!out_.is_none()) {
+      checked_output(out, "out", dtype, {n, bank.output_size()});
+      check_no_overlap(out, "out", x, "x");
+    }
     T* const to = mutable_data<T>(out);
     {
       const WithoutGil without_gil;
       if (all)
         bank.step_all(data<T>(x), to);
       else
-        bank.step(n, ids_copy.data(), data<T>(x), to);
+        bank.step(n, ids_copy_.data(), data<T>(x), to);
     }
     return out;
   }
 
   AnyBank bank_;
+  // Of the call under way: another thread may change the array once the GIL is released.
+  std::vector<std::int64_t> ids_copy_;
   std::atomic_flag in_use_ = ATOMIC_FLAG_INIT;
 };
 
@@ -121,7 +143,9 @@ void register_stream_bank(py::module_& module) {
       .def("ids", &PyStreamBank::ids)
       .def("state", &PyStreamBank::state, py::arg("id"))
       .def("set_state", &PyStreamBank::set_state, py::arg("id"), py::arg("state"))
-      .def("step", &PyStreamBank::step, py::arg("x"), py::arg("ids") = none);
+      .def("step", &PyStreamBank::step, py::arg("x"), py::arg("ids") = none)
+      .def("step_into", &PyStreamBank::step_into, py::arg("x"), py::arg("out"), py::arg("ids") = none)
+      .def("trim", &PyStreamBank::trim);
 }
 
 }  // namespace python

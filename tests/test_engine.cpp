@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/pool.h"
+#include "cpu/slots.h"
 #include "lstmcore/lstm.h"
 #include "lstmcore/runtime.h"
 
@@ -133,6 +134,33 @@ void test_packed_rows() {
   }
 }
 
+// Each step of each row once, in its order, and no slot longer than the longest row.
+void test_slots() {
+  std::mt19937 generator(7);
+  for (const std::int64_t N : {1, 2, 3, 8, 41}) {
+    for (const std::int64_t longest : {0, 1, 9, 60}) {
+      std::vector<lstmcore::cpu::SlotRow> rows;
+      std::vector<std::int64_t> lengths;
+      for (std::int64_t n = 0; n < N; ++n) {
+        lengths.push_back(static_cast<std::int64_t>(generator()) % (longest + 1));
+        rows.push_back({n, lengths.back(), -1});
+      }
+      std::vector<lstmcore::cpu::Slot> slots(rows.size());
+      const std::int64_t count = lstmcore::cpu::make_slots(rows.data(), N, slots.data());
+      std::vector<std::int64_t> next(lengths.size(), 0);
+      bool right = count >= 1 && count <= N;
+      for (std::int64_t k = 0; k < count; ++k) {
+        right &= slots[k].steps <= rows.front().length && (k == 0 || slots[k].steps <= slots[k - 1].steps);
+        for (std::int64_t step = 0; step < slots[k].steps; ++step) {
+          const lstmcore::cpu::SlotRow& row = slots[k].at(rows.data(), step);
+          right &= step - row.begin == next[row.row]++;
+        }
+      }
+      check(right && next == lengths, "slots of " + std::to_string(N) + " rows");
+    }
+  }
+}
+
 void test_bad_offsets() {
   const Problem problem(spec_of(3, 4), {2, 5, 0, 1});
   Values y, c_n, h_n;
@@ -207,6 +235,7 @@ void test_phases() {
 int main() {
   lstmcore::set_num_threads(8);
   test_packed_rows();
+  test_slots();
   test_bad_offsets();
   test_forward_all();
   test_concurrent_callers();

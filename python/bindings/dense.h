@@ -7,6 +7,11 @@
 namespace lstmcore {
 namespace python {
 
+// A NumPy array and no subclass of one, which may mean something else by its values.
+inline bool is_plain_array(PyObject* value) {
+  return Py_TYPE(value) == py::detail::npy_api::get().PyArray_Type_;
+}
+
 // A C-contiguous, aligned array of just this dtype object and shape.
 inline bool is_dense(PyObject* value, const py::dtype& dtype, const Shape& shape) {
   constexpr int kFlags =

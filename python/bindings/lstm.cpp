@@ -85,8 +85,8 @@ class PyLstm {
   }
   const char* dtype() const { return std::holds_alternative<Lstm<float>>(lstm_) ? "float32" : "float64"; }
 
-  // x, c, h, and where they are to go: out and state_out, null for new arrays.
-  PyObject* step(PyObject* const (&values)[5]) const {
+  // New c and h, from x, c, h, and where they are to go: out and state_out, null for new arrays.
+  std::pair<py::array, py::array> step(PyObject* const (&values)[5]) const {
     if (const auto* lstm = std::get_if<Lstm<float>>(&lstm_)) return step_of(*lstm, values);
     return step_of(std::get<Lstm<double>>(lstm_), values);
   }
@@ -128,7 +128,7 @@ class PyLstm {
 
  private:
   template <class T>
-  PyObject* step_of(const Lstm<T>& lstm, PyObject* const (&values)[5]) const {
+  std::pair<py::array, py::array> step_of(const Lstm<T>& lstm, PyObject* const (&values)[5]) const {
     const py::ssize_t H = lstm.spec().num_units, P = lstm.spec().output_size();
     const py::array x = matrix(values[0], "x", kAnySize, lstm.spec().input_size);
     const py::ssize_t N = x.shape(0);
@@ -150,11 +150,7 @@ class PyLstm {
       const WithoutGil without_gil;
       lstm.step(N, data<T>(x), data<T>(c), data<T>(h), c_to, h_to);
     }
-    PyObject* const result = PyTuple_New(2);
-    if (!result) throw py::error_already_set();
-    PyTuple_SET_ITEM(result, 0, c_new.release().ptr());
-    PyTuple_SET_ITEM(result, 1, h_new.release().ptr());
-    return result;
+    return {std::move(c_new), std::move(h_new)};
   }
 
   py::array matrix(PyObject* value, const char* name, py::ssize_t rows, py::ssize_t width) const {
@@ -264,6 +260,16 @@ const PyLstm& lstm_of(PyObject* self) {
   return *static_cast<const PyLstm*>(instance->simple_value_holder[0]);
 }
 
+// A tuple of this type, which is `tuple` or a named one. The constructor of a named tuple takes its parts
+// apart and puts them together again.
+PyObject* pair_of(PyTypeObject* type, py::object first, py::object second) {
+  PyObject* const pair = type->tp_alloc(type, 2);
+  if (!pair) throw py::error_already_set();
+  PyTuple_SET_ITEM(pair, 0, first.release().ptr());
+  PyTuple_SET_ITEM(pair, 1, second.release().ptr());
+  return pair;
+}
+
 // Bound by the C-API: pybind11 takes about as long to call a function of three arrays as a small step takes.
 PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   return translated([&] {
@@ -271,8 +277,33 @@ PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject
     parse("step", {"x", "c", "h", "out", "state_out"}, args, given, keywords, values, 3, 3);
     for (int k : {3, 4})
       if (values[k] == Py_None) values[k] = nullptr;
-    return lstm_of(self).step(values);
+    auto [c, h] = lstm_of(self).step(values);
+    return pair_of(&PyTuple_Type, std::move(c), std::move(h));
   });
+}
+
+PyObject* cell_step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  return translated([&] {
+    PyObject* values[3] = {};
+    parse("cell_step", {"x", "state", "state_type"}, args, given, keywords, values);
+    PyObject* const state = values[1];
+    if (!PyTuple_Check(state) || PyTuple_GET_SIZE(state) != 2) throw py::type_error("state: expected (c, h)");
+    if (!PyType_Check(values[2])) throw py::type_error("state_type: expected a type");
+    auto* const type = reinterpret_cast<PyTypeObject*>(values[2]);
+    if (!PyType_IsSubtype(type, &PyTuple_Type)) throw py::type_error("state_type: expected a kind of tuple");
+    PyObject* const arrays[5] = {values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)};
+    for (int k = 0; k < 3; ++k)
+      if (!is_plain_array(arrays[k])) throw py::type_error("x, c and h: expected arrays of no subclass");
+    auto [c, h] = lstm_of(self).step(arrays);
+    const py::object output = h;
+    auto new_state = py::reinterpret_steal<py::object>(pair_of(type, std::move(c), std::move(h)));
+    return pair_of(&PyTuple_Type, output, std::move(new_state));
+  });
+}
+
+void define(py::object& type, PyMethodDef& method) {
+  type.attr(method.ml_name) = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &method));
 }
 
 }  // namespace
@@ -280,12 +311,16 @@ PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject
 void register_lstm(py::module_& module) {
   const py::object none = py::none();
   py::class_<PyLstm> type(module, "Lstm");
-  static PyMethodDef step_method = {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(step)),
-                                    METH_FASTCALL | METH_KEYWORDS,
-                                    "step(self: Lstm, x: Array, c: Array, h: Array, *, out: Array = None, "
-                                    "state_out: Array = None) -> tuple"};
-  type.attr("step") = py::reinterpret_steal<py::object>(
-      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &step_method));
+  static PyMethodDef methods[] = {
+      {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(step)),
+       METH_FASTCALL | METH_KEYWORDS,
+       "step(self: Lstm, x: Array, c: Array, h: Array, *, out: Array = None, state_out: Array = None) -> "
+       "tuple"},
+      {"cell_step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(cell_step)),
+       METH_FASTCALL | METH_KEYWORDS,
+       "cell_step(self: Lstm, x: Array, state: tuple, state_type: type) -> tuple"},
+  };
+  for (PyMethodDef& method : methods) define(type, method);
   type.def(py::init(&construct), py::arg("kernel"), py::arg("bias"), py::kw_only(), py::arg("num_units"),
            py::arg("w_i_diag") = none, py::arg("w_f_diag") = none, py::arg("w_o_diag") = none,
            py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0, py::arg("cell_clip") = none,

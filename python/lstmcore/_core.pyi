@@ -48,6 +48,9 @@ class Lstm:
         out: Array | None = None,
         state_out: Array | None = None,
     ) -> tuple[Array, Array]: ...
+    def cell_step(
+        self, x: Array, state: tuple[Array, Array], state_type: type[_State]
+    ) -> tuple[Array, _State]: ...
     def forward(
         self,
         x: Array,
@@ -93,6 +96,7 @@ class Stack:
     ) -> tuple[Array | None, list[tuple[Array, Array]]]: ...
 
 _Self = TypeVar("_Self", bound="Stream")
+_State = TypeVar("_State", bound="tuple[Array, Array]")
 
 class Stream:
     def __new__(cls: type[_Self], layers: Sequence[Lstm], rows: int, batched: bool) -> _Self: ...

@@ -18,6 +18,24 @@ int thread_limit(const ForwardArgs<T>& args) {
   return args.threads > 0 ? std::min(args.threads, num_threads()) : num_threads();
 }
 
+// Time steps of all rows together.
+template <class T>
+double row_steps(const ForwardArgs<T>& args) {
+  if (args.lengths) return std::accumulate(args.lengths, args.lengths + args.batch, 0.0);
+  if (args.offsets) return static_cast<double>(args.offsets[args.batch]);
+  return static_cast<double>(args.steps) * static_cast<double>(args.batch);
+}
+
+// Rows that run side by side: those of a ragged batch follow one another in slots (slots.h).
+template <class T>
+std::int64_t rows_at_once(const ForwardArgs<T>& args) {
+  if (!args.lengths && !args.offsets) return args.batch;
+  std::int64_t longest = 1;
+  for (std::int64_t n = 0; n < args.batch; ++n)
+    longest = std::max(longest, args.lengths ? args.lengths[n] : args.offsets[n + 1] - args.offsets[n]);
+  return static_cast<std::int64_t>(row_steps(args) / static_cast<double>(longest));
+}
+
 }  // namespace
 
 template <class T>
@@ -31,16 +49,13 @@ template <class T>
 double Backend<T>::multiply_adds(const ForwardArgs<T>& args) const {
   const double I = static_cast<double>(spec_.input_size), H = static_cast<double>(spec_.num_units),
                P = static_cast<double>(spec_.output_size());
-  double row_steps = static_cast<double>(args.steps) * static_cast<double>(args.batch);
-  if (args.lengths) row_steps = std::accumulate(args.lengths, args.lengths + args.batch, 0.0);
-  if (args.offsets) row_steps = static_cast<double>(args.offsets[args.batch]);
-  return row_steps * (4 * H * (I + P) + (spec_.num_proj ? H * P : 0));
+  return row_steps(args) * (4 * H * (I + P) + (spec_.num_proj ? H * P : 0));
 }
 
 template <class T>
 ThreadPlan Backend<T>::plan(const ForwardArgs<T>& args) const {
-  return plan_threads(thread_limit(args), multiply_adds(args), args.steps, args.batch, kernels_.tile_rows,
-                      packed_.panels);
+  return plan_threads(thread_limit(args), multiply_adds(args), args.steps, rows_at_once(args),
+                      kernels_.tile_rows, packed_.panels);
 }
 
 template <class T>

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/slots.h"
 #include "lstmcore/lstm.h"
 #include "workspace.h"
 
@@ -14,11 +15,12 @@ namespace cpu {
 template <class T>
 class Scratch {
  public:
-  T* zeros;             // [max(H, P)]: the initial state, where none is given
-  T* unprojected;       // [N, H]: h before the projection
-  T* hidden;            // [2, N, P]: h of alternate steps, where the caller does not want all of them
-  T* z;                 // [z_rows, panels, 4, lanes]
-  std::int64_t* order;  // [N]: rows by descending length
+  T* zeros;            // [max(H, P)]: the initial state, where none is given
+  T* unprojected;      // [N, H]: h before the projection
+  T* hidden;           // [2, N, P]: h of alternate steps, where the caller does not want all of them
+  T* z;                // [z_rows, panels, 4, lanes]
+  SlotRow* slot_rows;  // [N], of a ragged batch
+  Slot* slots;         // [N] at most, of a ragged batch
 
   // Throws std::bad_alloc.
   Scratch(const ForwardArgs<T>& args, const LstmSpec& spec, std::int64_t z_size) {
@@ -45,7 +47,8 @@ class Scratch {
     take(memory, end, unprojected, spec.num_proj ? N * H : 0);
     take(memory, end, hidden, args.y ? 0 : 2 * N * P);
     take(memory, end, z, z_size);
-    take(memory, end, order, args.lengths || args.offsets ? N : 0);
+    take(memory, end, slot_rows, args.lengths || args.offsets ? N : 0);
+    take(memory, end, slots, args.lengths || args.offsets ? N : 0);
     return end;
   }
 

@@ -1,7 +1,7 @@
 #include "cpu/sequence.h"
 
 #include <algorithm>
-#include <numeric>
+#include <utility>
 
 #include "cpu/pool.h"
 
@@ -32,25 +32,25 @@ template <class T>
 class RowBatch {
  public:
   RowBatch(const StepArgs<T>& args, typename KernelsOf<T>::Run kernel, std::int64_t panels, int share,
-           int shares)
+           int shares, bool descending = false)
       : args_(args),
         kernel_(kernel),
-        begin_(part_begin(panels, share, shares)),
-        end_(part_begin(panels, share + 1, shares)) {}
+        panels_{part_begin(panels, share, shares), part_begin(panels, share + 1, shares), descending} {}
 
   void add(const Row<T>& row) {
     rows_[n_++] = row;
     if (n_ == kRowsAtOnce) run();
   }
   void run() {
-    if (n_) kernel_(args_, rows_, n_, begin_, end_);
+    if (n_) kernel_(args_, rows_, n_, panels_);
     n_ = 0;
   }
 
  private:
   const StepArgs<T>& args_;
   typename KernelsOf<T>::Run kernel_;
-  std::int64_t begin_, end_, n_ = 0;
+  Panels panels_;
+  std::int64_t n_ = 0;
   Row<T> rows_[kRowsAtOnce];
 };
 
@@ -89,6 +89,12 @@ StepArgs<T> make_step_args(const PackedWeights<T>& packed, const LstmSpec& spec,
   return args;
 }
 
+// The steps of a thread's calls before this one: calls of one step are to alternate, too.
+std::int64_t count_steps(std::int64_t steps) {
+  thread_local std::int64_t all = 0;
+  return std::exchange(all, all + steps);
+}
+
 // Elements of z for one row at one step.
 template <class T>
 std::int64_t z_size(const PackedWeights<T>& packed, const KernelsOf<T>& kernels) {
@@ -112,12 +118,12 @@ SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>&
       z_rows_(rows_of_z(args, fused_rows_, z_bytes(packed, kernels), plan)),
       scratch_(args, spec, z_rows_ * z_size(packed, kernels)),
       rows_(args_, spec, scratch_),
-      step_args_(make_step_args(packed, spec, args.gates)) {
+      step_args_(make_step_args(packed, spec, args.gates)),
+      steps_before_(count_steps(args.steps)),
+      slots_(args.batch) {
   if (!rows_.ragged()) return;
-  std::iota(scratch_.order, scratch_.order + args.batch, std::int64_t{0});
-  std::sort(scratch_.order, scratch_.order + args.batch, [&](std::int64_t a, std::int64_t b) {
-    return rows_.length(a) != rows_.length(b) ? rows_.length(a) > rows_.length(b) : a < b;
-  });
+  for (std::int64_t n = 0; n < args.batch; ++n) scratch_.slot_rows[n] = {n, rows_.length(n), 0};
+  slots_ = make_slots(scratch_.slot_rows, args.batch, scratch_.slots);
 }
 
 template <class T>
@@ -161,17 +167,18 @@ void SequenceRun<T>::run_alone(const RowSet<T>& rows) const {
 
 template <class T>
 RowSet<T> SequenceRun<T>::all_rows() const {
-  return RowSet<T>(rows_, scratch_.order, 0, 1, args_.batch);
+  return RowSet<T>(rows_, scratch_.slots, 0, 1, slots_);
 }
 
-// Sorted rows are dealt out in turn, so that every share has long and short ones.
+// Slots are dealt out in turn, so that every share has long and short ones.
 template <class T>
 RowSet<T> SequenceRun<T>::share_of_rows(int share) const {
-  const std::int64_t N = args_.batch, shares = plan_.threads;
-  if (scratch_.order)
-    return RowSet<T>(rows_, scratch_.order, share, shares, (N - share + shares - 1) / shares);
-  const std::int64_t begin = part_begin(N, share, plan_.threads);
-  return RowSet<T>(rows_, nullptr, begin, 1, part_begin(N, share + 1, plan_.threads) - begin);
+  const std::int64_t shares = plan_.threads;
+  if (rows_.ragged())
+    return RowSet<T>(rows_, scratch_.slots, share, shares,
+                     std::max<std::int64_t>(slots_ - share + shares - 1, 0) / shares);
+  const std::int64_t begin = part_begin(slots_, share, plan_.threads);
+  return RowSet<T>(rows_, nullptr, begin, 1, part_begin(slots_, share + 1, plan_.threads) - begin);
 }
 
 template <class T>
@@ -235,8 +242,11 @@ template <class T>
 void SequenceRun<T>::step(const RowSet<T>& rows, const Schedule& schedule, std::int64_t step, int share,
                           int shares) const {
   const bool ahead = step >= schedule.fused;
+  // Every other step begins with the panels that the step before has read last: of weights larger than a
+  // cache, some are in it still.
+  const bool descending = (steps_before_ + step) & 1;
   RowBatch<T> batch(step_args_, ahead ? kernels_.recurrent_step : kernels_.step, packed_.panels, share,
-                    shares);
+                    shares, descending);
   for (std::int64_t k = 0, n = rows.running(step); k < n; ++k)
     batch.add(ahead ? row_with_z(rows, schedule, k, step) : rows.at(k, step));
   batch.run();

@@ -65,6 +65,8 @@ class SequenceRun {
   Scratch<T> scratch_;
   Rows<T> rows_;
   StepArgs<T> step_args_;
+  std::int64_t steps_before_;  // odd: the first step goes through the panels in descending order
+  std::int64_t slots_;         // of a ragged batch, else rows
 };
 
 }  // namespace cpu

@@ -22,9 +22,6 @@ from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
-# The constructor of a named tuple takes its parts apart and puts them together again.
-_as_tuple = tuple.__new__
-
 
 class LSTMCellBase(LayerRNNCell):
     """An LSTM cell; subclasses choose the constructor's arguments and the config.
@@ -34,7 +31,7 @@ class LSTMCellBase(LayerRNNCell):
     ``activation`` or ``dtype`` for values that no cell could be built with.
     """
 
-    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain"}
+    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain", "_direct"}
 
     #: Order in which the peephole variables are created, which is their order in ``weights``.
     _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")
@@ -80,6 +77,8 @@ class LSTMCellBase(LayerRNNCell):
         self._weights_version = 0
         # ``_packed`` where calls with plain arrays may go to it as they are
         self._plain: _core.Lstm | None = None
+        # its ``cell_step`` where ``call`` would do just that
+        self._direct: Any = None
 
     @property
     def state_size(self) -> LSTMStateTuple | int:
@@ -139,7 +138,7 @@ class LSTMCellBase(LayerRNNCell):
     def _weights_changed(self) -> None:
         with shared_state.lock:
             self._weights_version += 1
-            self._packed = self._plain = None
+            self._packed = self._plain = self._direct = None
 
     def _step_weights(self) -> numpy_step.StepWeights:
         names = ("_kernel", "_bias", "_w_i_diag", "_w_f_diag", "_w_o_diag", "_proj_kernel")
@@ -177,9 +176,47 @@ class LSTMCellBase(LayerRNNCell):
                     self._packed = packed
                     if self._state_is_tuple and self._activation.fused is not None:
                         self._plain = packed
+                        if type(self).call is LSTMCellBase.call:
+                            self._direct = packed.cell_step
         return packed
 
     # One time step
+
+    def __call__(self, inputs: Any, state: Any, scope: Any = None, *, out: Any = None) -> Any:
+        """One time step; builds the cell first. See :meth:`call`.
+
+        ``out`` is a pair of arrays (c [N, num_units], h [N, output_size]) that the new state is
+        written to and returned in; c may be that of ``state``. Raises ValueError where they are
+        not writable arrays of that shape, C-contiguous and in the cell's dtype, or share memory
+        with an input, TypeError for ``out`` with a cell whose ``state_is_tuple`` is False or whose
+        class has a ``call`` of its own.
+        """
+        if out is not None:
+            return self._call_into(inputs, state, scope, out)
+        direct = self._direct
+        if direct is not None and self._initial_weights is None and self._is_noted():
+            try:
+                return direct(inputs, state, LSTMStateTuple)
+            except (TypeError, ValueError):
+                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+        return super().__call__(inputs, state, scope)
+
+    def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
+        if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
+            raise TypeError("out: only for cells with state_is_tuple and no call of their own")
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(f"out: expected a pair of arrays (c, h), received {type(out).__name__}")
+        if not self.built:
+            self._check_before_build(inputs, state)
+        with self._scoped_build(inputs, scope):
+            arguments = self._checked(inputs, state, self._kernel)
+            if self._activation.fused is None:
+                raise TypeError(
+                    f"out: not for the activation {self._activation.name}, computed by NumPy"
+                )
+            c, h = out
+            self._native().step(*arguments, out=h, state_out=c)
+        return h, LSTMStateTuple(c, h)
 
     def call(self, inputs: Any, state: Any) -> Any:
         """One time step of a cell that is built; calling the cell builds it first.
@@ -196,14 +233,11 @@ class LSTMCellBase(LayerRNNCell):
         InvalidArgumentError (a ValueError) for shapes or dtypes that do not fit together.
         """
         plain = self._plain
-        if plain is not None and type(inputs) is np.ndarray:
+        if plain is not None:
             try:
-                c, h = state
-                if type(c) is type(h) is np.ndarray:
-                    c_and_h = plain.step(inputs, c, h)
-                    return c_and_h[1], _as_tuple(LSTMStateTuple, c_and_h)
+                return plain.cell_step(inputs, state, LSTMStateTuple)
             except (TypeError, ValueError):
-                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+                pass  # as in __call__
         if self._activation.fused is None:
             return self._numpy_call(inputs, state)
         native = self._native()
@@ -246,7 +280,7 @@ class LSTMCellBase(LayerRNNCell):
     @property
     def _native_sequence(self) -> bool:
         cls = type(self)
-        own_step = cls.call is LSTMCellBase.call and cls.__call__ is LayerRNNCell.__call__
+        own_step = cls.call is LSTMCellBase.call and cls.__call__ is LSTMCellBase.__call__
         return own_step and self._activation.fused is not None
 
     def plain_native(self) -> _core.Lstm | None:

@@ -1,4 +1,4 @@
-"""lstmcore: the TF1 cell API, streams, and the sequence functions."""
+"""lstmcore: the TF1 cell API, streams, the sequence functions, and whole models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 import lstmcore
 from lstmcore.benchmark.cases import Case, Direction, Inputs, Variant
+from lstmcore.models.description import Cell, CellSpec, StackLayer
 
 
 def _cell(weights: Direction, name: str) -> Any:
@@ -33,7 +34,7 @@ def variants(case: Case, inputs: Inputs, threads: int) -> dict[str, Variant]:
         return {"cell": _cell_steps(case, inputs, cells[0][0])} | {
             "step_into": _stream_steps(case, inputs, cells[0][0])
         }
-    return {"dynamic_rnn": _sequences(case, inputs, cells)}
+    return {"dynamic_rnn": _sequences(case, inputs, cells), "LSTM": _model(inputs)}
 
 
 def _cell_steps(case: Case, inputs: Inputs, cell: Any) -> Variant:
@@ -82,5 +83,21 @@ def _sequences(case: Case, inputs: Inputs, cells: list[list[Any]]) -> Variant:
             y = inputs.x
             for directions in cells:
                 y = layer(directions, y)
+
+    return Variant(run, lambda: y)
+
+
+def _model(inputs: Inputs) -> Variant:
+    def cell(weights: Direction) -> Cell:
+        spec = CellSpec(weights.W.shape[0], weights.R.shape[0])
+        return Cell(spec, {"kernel": np.concatenate([weights.W, weights.R]), "bias": weights.b})
+
+    model = lstmcore.LSTM.from_layers([StackLayer(*map(cell, both)) for both in inputs.layers])
+    y: Any = None
+
+    def run(n: int) -> None:
+        nonlocal y
+        for _ in range(n):
+            y = model(inputs.x, inputs.lengths, time_major=True)
 
     return Variant(run, lambda: y)

@@ -47,7 +47,8 @@ class Between {
   }
 
   SequenceView<T> outputs(std::size_t layer, std::int64_t width) {
-    void* const memory = outputs_[layer % 2].get().reserve(static_cast<std::size_t>(rows_ * width) * sizeof(T));
+    void* const memory =
+        outputs_[layer % 2].get().reserve(static_cast<std::size_t>(rows_ * width) * sizeof(T));
     return {static_cast<T*>(memory), call_.offsets ? width : call_.batch * width, call_.offsets ? 0 : width};
   }
   Workspace& workspace(bool reverse) {

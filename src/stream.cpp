@@ -127,7 +127,9 @@ void Stream<T>::push_block(std::int64_t steps, SequenceView<const T> x, Sequence
     const LstmSpec& spec = layers_[k]->spec();
     const std::int64_t P = spec.output_size();
     auto args = forward_args(steps, x, spec, offset, from, to);
-    args.y = k + 1 == layers_.size() ? out : SequenceView<T>{static_cast<T*>(scratch_->inner[k % 2].reserve(0)), rows_ * P, P};
+    args.y = k + 1 == layers_.size()
+                 ? out
+                 : SequenceView<T>{static_cast<T*>(scratch_->inner[k % 2].reserve(0)), rows_ * P, P};
     args.h_n = at(to, offset + spec.num_units);
     layers_[k]->forward(args);
     x = {args.y.data, args.y.step_stride, args.y.row_stride};

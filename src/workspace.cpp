@@ -44,7 +44,7 @@ std::size_t Workspace::release() {
 
 struct alignas(64) BorrowedWorkspace::Kept {
   std::atomic<bool> in_use{false};
-  union {  // never destroyed: other threads may be computing while the process ends
+  union {                 // never destroyed: other threads may be computing while the process ends
     Workspace workspace;  // of whoever set in_use
   };
 

@@ -89,7 +89,11 @@ struct Call {
   std::vector<int64_t> lengths;
 
   Call(const Lstm<float>& lstm, int64_t steps, int64_t batch)
-      : T(steps), N(batch), I(lstm.spec().input_size), H(lstm.spec().num_units), P(lstm.spec().output_size()) {
+      : T(steps),
+        N(batch),
+        I(lstm.spec().input_size),
+        H(lstm.spec().num_units),
+        P(lstm.spec().output_size()) {
     x = random_values(T * N * I, 1, 91);
     c0 = c = random_values(N * H, 1, 92);
     h0 = h = random_values(N * P, 1, 93);
@@ -141,7 +145,8 @@ void check_warm_calls(const std::string& where) {
                                requests_of(last_only), requests_of(two)};
       const char* names[] = {"step", "forward", "forward with lengths", "forward without y", "forward_all"};
       for (int k = 0; k < 5; ++k)
-        check(found[k] == 0, name + names[k] + " at batch " + std::to_string(N) + ": " + std::to_string(found[k]));
+        check(found[k] == 0,
+              name + names[k] + " at batch " + std::to_string(N) + ": " + std::to_string(found[k]));
     }
   }
 }
@@ -303,8 +308,9 @@ void test_failed_calls() {
           "forward after " + std::to_string(failed) + " that failed");
     expected.restore(), other.restore();
     two(expected, other);
-    failed = sweep("forward_all", [&] { call.restore(), other.restore(), two(call, other); },
-                   [&] { return same(call) && same(other); });
+    failed = sweep(
+        "forward_all", [&] { call.restore(), other.restore(), two(call, other); },
+        [&] { return same(call) && same(other); });
     check(failed > 2 && call.y == expected.y && other.y == expected.y && call.c == expected.c,
           "forward_all after " + std::to_string(failed) + " that failed");
     const auto step = [&](Call& of) {
@@ -313,7 +319,8 @@ void test_failed_calls() {
     };
     step(expected);
     failed = sweep("step", [&] { step(call); }, [&] { return same(call); });
-    check(failed == (P ? 2 : 0) && call.c == expected.c, "step after " + std::to_string(failed) + " that failed");
+    check(failed == (P ? 2 : 0) && call.c == expected.c,
+          "step after " + std::to_string(failed) + " that failed");
   }
 }
 
@@ -393,7 +400,8 @@ void test_sizes_that_overflow() {
   };
   using std::invalid_argument;
   using std::length_error;
-  for (const int64_t size : {(int64_t{1} << 31) - 1, int64_t{1} << 31, int64_t{1} << 62, INT64_MAX, int64_t{-1}}) {
+  for (const int64_t size :
+       {(int64_t{1} << 31) - 1, int64_t{1} << 31, int64_t{1} << 62, INT64_MAX, int64_t{-1}}) {
     expect_at_once<invalid_argument>("input_size", [&] { Lstm<float>(spec(size, 3), weights); });
     expect_at_once<invalid_argument>("num_units", [&] { Lstm<float>(spec(3, size), weights); });
     expect_at_once<invalid_argument>("num_proj", [&] { Lstm<float>(spec(3, 4, size), weights); });
@@ -404,8 +412,10 @@ void test_sizes_that_overflow() {
 
   const auto lstm = layer(3, 4, {});
   Call call(*lstm, 2, 2);
-  const std::vector<std::pair<int64_t, int64_t>> too_large = {
-      {1, int64_t{1} << 62}, {int64_t{1} << 62, 1}, {int64_t{1} << 31, int64_t{1} << 31}, {INT64_MAX, INT64_MAX}};
+  const std::vector<std::pair<int64_t, int64_t>> too_large = {{1, int64_t{1} << 62},
+                                                              {int64_t{1} << 62, 1},
+                                                              {int64_t{1} << 31, int64_t{1} << 31},
+                                                              {INT64_MAX, INT64_MAX}};
   for (const auto& [T, N] : too_large) {
     auto args = call.args();
     args.steps = T;
@@ -416,7 +426,8 @@ void test_sizes_that_overflow() {
     stack.states.resize(1);
     expect_at_once<length_error>("batch of forward", [&] { lstm->forward(args); });
     expect_at_once<length_error>("batch of forward_all", [&] { lstmcore::forward_all(calls, 2); });
-    expect_at_once<length_error>("batch of a stack", [&] { lstmcore::forward_stack({{lstm, nullptr}}, stack); });
+    expect_at_once<length_error>("batch of a stack",
+                                 [&] { lstmcore::forward_stack({{lstm, nullptr}}, stack); });
     expect_at_once<length_error>("batch of workspace_bytes", [&] { (void)lstm->workspace_bytes(args); });
   }
   expect_at_once<length_error>("batch of step", [&] {
@@ -450,7 +461,8 @@ void test_workspaces() {
     workspace.reserve(lstm->workspace_bytes(args));
     const std::size_t reserved = workspace.bytes();
     const int64_t found = requests_of([&] { lstm->forward(args); });
-    check(found == 0 && workspace.bytes() == reserved && call.y == expected.y, "a workspace that was reserved");
+    check(found == 0 && workspace.bytes() == reserved && call.y == expected.y,
+          "a workspace that was reserved");
     check(lstmcore::workspace_bytes() == reserved && lstmcore::trim() == 0, "the caller's is not trimmed");
     call.restore();
     const lstmcore::ForwardCall<float> calls[] = {{lstm.get(), args}, {lstm.get(), args}};

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "construct.h"
 #include "dense.h"
 #include "in_use.h"
 #include "lstm.h"
@@ -79,14 +80,6 @@ class PyStreamBank {
     return {values, std::move(array)};
   }
 
-  // A C-contiguous one; with `copy` another layout will do.
-  static py::array matrix(const py::object& value, const char* name, const py::dtype& dtype, py::ssize_t rows,
-                          py::ssize_t width, bool copy) {
-    if (is_dense_matrix(value.ptr(), dtype, rows, width)) return py::reinterpret_borrow<py::array>(value);
-    const Shape shape = {rows, width};
-    return copy ? dense_input(value.ptr(), name, dtype, shape) : checked_input(value, name, dtype, shape);
-  }
-
   template <class T>
   static std::int64_t join_to(StreamBank<T>& bank, const py::object& state) {
     return state.is_none() ? bank.join() : bank.join(checked_state(bank, state).first);
@@ -104,17 +97,16 @@ class PyStreamBank {
     const auto dtype = py::dtype::of<T>();
     const bool all = ids_.is_none();
     if (!all) {
-      const py::array ids = checked_input(ids_, "ids", py::dtype::of<std::int64_t>(), {kAnySize});
+      const py::array ids = checked_input(ids_, "ids", py::dtype::of<std::int64_t>(), ids_shape_);
       ids_copy_.assign(data<std::int64_t>(ids), data<std::int64_t>(ids) + ids.shape(0));
     }
     const std::int64_t n = all ? bank.size() : static_cast<std::int64_t>(ids_copy_.size());
-    const py::array x = matrix(x_, "x", dtype, n, bank.input_size(), out_.is_none());
-    py::array out = out_.is_none() ? new_matrix(dtype, n, bank.output_size())
-                                   : matrix(out_, "out", dtype, n, bank.output_size(), false);
-    if (!out_.is_none()) {
-      checked_output(out, "out", dtype, {n, bank.output_size()});
-      check_no_overlap(out, "out", x, "x");
-    }
+    const std::int64_t I = bank.input_size(), P = bank.output_size();
+    const bool into = !out_.is_none();
+    const py::array x =
+        into ? matrix_input(x_.ptr(), "x", dtype, n, I) : dense_input(x_.ptr(), "x", dtype, {n, I});
+    py::array out = into ? matrix_output(out_.ptr(), "out", dtype, n, P) : new_matrix(dtype, n, P);
+    if (into) check_no_overlap(out, "out", x, "x");
     T* const to = mutable_data<T>(out);
     {
       const WithoutGil without_gil;
@@ -127,6 +119,7 @@ class PyStreamBank {
   }
 
   AnyBank bank_;
+  const Shape ids_shape_ = {kAnySize};
   // Of the call under way: another thread may change the array once the GIL is released.
   std::vector<std::int64_t> ids_copy_;
   std::atomic_flag in_use_ = ATOMIC_FLAG_INIT;
@@ -137,7 +130,8 @@ class PyStreamBank {
 void register_stream_bank(py::module_& module) {
   const py::object none = py::none();
   py::class_<PyStreamBank>(module, "StreamBank")
-      .def(py::init<const py::object&, std::int64_t>(), py::arg("layers"), py::arg("capacity") = 0)
+      .def("__init__", &construct_in<PyStreamBank, const py::object&, const std::int64_t&>,
+           py::detail::is_new_style_constructor(), py::arg("layers"), py::arg("capacity") = 0)
       .def("join", &PyStreamBank::join, py::arg("state") = none)
       .def("leave", &PyStreamBank::leave, py::arg("id"))
       .def("ids", &PyStreamBank::ids)

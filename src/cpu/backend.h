@@ -45,7 +45,8 @@ struct BackendCall {
 };
 
 // Independent calls, each on a thread of its own where there are no more threads than two for each. Allocates
-// nothing itself for two calls, the directions of a layer. Where it throws std::bad_alloc, nothing is written.
+// nothing itself for two calls, the directions of a layer. Where it throws std::bad_alloc, nothing is
+// written.
 template <class T>
 void forward_all(const BackendCall<T>* calls, int n);
 

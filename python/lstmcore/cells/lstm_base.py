@@ -258,6 +258,7 @@ class LSTMCellBase(LayerRNNCell):
         dtype = self._dtype if x is None or self._dtype is not None else x.dtype.newbyteorder("=")
         if self.built or x is None or x.ndim != 2 or dtype not in dtypes.SUPPORTED:
             return  # refused, or checked, by what follows
+        check_sizes(x.shape[1], self._num_units, self.output_size)
         shape = (x.shape[1] + self.output_size, 4 * self._num_units)
         self._checked(x, state, np.broadcast_to(np.zeros((), dtype), shape))
 

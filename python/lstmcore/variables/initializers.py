@@ -20,7 +20,7 @@ from lstmcore.dtypes import as_dtype
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 # Values that are drawn at once.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 13
 
 
 class Initializer:

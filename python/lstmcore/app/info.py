@@ -83,7 +83,10 @@ def as_text(report: dict[str, Any]) -> str:
         ("ISA found", ", ".join(cpu["isa_found"])),
         ("ISA in use", isa),
         ("threads", f"{threads['number']} ({threads['reason']})"),
-        ("workspace", f"{report['memory']['workspace_bytes']} bytes (lstmcore.trim() gives them back)"),
+        (
+            "workspace",
+            f"{report['memory']['workspace_bytes']} bytes (lstmcore.trim() gives them back)",
+        ),
         ("Python", report["python"]),
         ("NumPy", report["numpy"]),
         ("platform", report["platform"]),

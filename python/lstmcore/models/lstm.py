@@ -373,9 +373,13 @@ def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[st
     weights = {}
     for role, shape in spec.shapes.items():
         limit = 0.0 if len(shape) == 1 else np.sqrt(6 / sum(shape))
-        weights[role] = drawn(shape, dtype, partial(random.uniform, -limit, limit))
+        weights[role] = drawn(shape, dtype, partial(_uniform, random, limit))
         weights[role].flags.writeable = False  # handed over: the model keeps it without a copy
     return weights
+
+
+def _uniform(random: np.random.Generator, limit: float, size: int) -> Array:
+    return random.uniform(-limit, limit, size)
 
 
 def _unpickled(version: int, layers: Any, metadata: Any, name: str) -> LSTM:

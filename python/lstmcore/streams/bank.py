@@ -77,7 +77,7 @@ class StreamBank:
         return self._bank.step(x, None if ids is None else _as_ids(ids))
 
     def step_into(self, x: Array, out: Array, ids: Any = None) -> None:
-        """``step`` into the array out [n, P]; allocates nothing where ids is an int64 array or None.
+        """``step`` into the array out [n, P]; allocates nothing if ids is an int64 array or None.
 
         Both arrays are C-contiguous, and may not overlap. Raises as ``step``, and ValueError for
         another layout, an out that is read-only, and arrays that overlap.

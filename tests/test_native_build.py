@@ -50,7 +50,15 @@ def kernel_objects(build: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
     "test",
-    ["test_api", "test_engine", "test_limits", "test_stack", "test_stream", "test_threads"],
+    [
+        "test_api",
+        "test_engine",
+        "test_limits",
+        "test_memory",
+        "test_stack",
+        "test_stream",
+        "test_threads",
+    ],
 )
 def test_cpp_tests_pass_on_each_isa(build: Path, isa: str, test: str) -> None:
     assert run(build / test, LSTMCORE_FORCE_ISA=isa) == f"{isa}: all checks passed\n"

@@ -91,6 +91,7 @@ class Workspace {
   // At least `bytes`, aligned to 64; what was there before is lost. Throws std::bad_alloc, and keeps what it
   // has.
   void* reserve(std::size_t bytes);
+  std::size_t release();  // gives all back; returns how many bytes that was
   std::size_t bytes() const { return bytes_; }
 
  private:
@@ -122,7 +123,7 @@ struct ForwardArgs {
 
   int threads = 0;                       // at most this many; 0: num_threads()
   Interruption* interruption = nullptr;  // asked whether to go on; null: the call runs to its end
-  Workspace* workspace = nullptr;        // null: scratch memory is allocated for this call
+  Workspace* workspace = nullptr;        // null: scratch memory that the process keeps (runtime.h, trim)
 };
 
 template <class T>
@@ -137,8 +138,8 @@ template <class T>
 class Lstm {
  public:
   // Packs the weights for an ISA level, by default the best of this CPU or LSTMCORE_FORCE_ISA.
-  // Throws std::invalid_argument (sizes, missing weights), std::runtime_error (ISA), std::bad_alloc,
-  // Interrupted.
+  // Throws std::invalid_argument (sizes, missing weights), std::length_error (sizes whose product overflows),
+  // std::runtime_error (ISA), std::bad_alloc, Interrupted.
   Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa = current_isa(),
        Interruption* interruption = nullptr);
   ~Lstm();
@@ -156,9 +157,12 @@ class Lstm {
 
   // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes,
   // lengths outside 0..T, offsets that are no offsets, a missing x or c_n, or gate outputs with a projection
-  // or packed rows, or some of the five only; std::bad_alloc where its scratch memory cannot be had. Throws
-  // Interrupted with its outputs half written.
+  // or packed rows, or some of the five only; std::length_error for sizes whose product overflows;
+  // std::bad_alloc where its scratch memory cannot be had. Throws Interrupted with its outputs half written.
   void forward(const ForwardArgs<T>& args) const;
+
+  // The most that such a call takes of its workspace: once that is reserved, it allocates nothing.
+  std::size_t workspace_bytes(const ForwardArgs<T>& args) const;
 
  private:
   template <class U>
@@ -169,7 +173,8 @@ class Lstm {
 
 // Independent calls, such as the two directions of a bidirectional layer: side by side where there are
 // threads for them, with the results of one after the other. No output of one may overlap anything of
-// another, and `interruption` is the same for all. Throws what forward throws.
+// another, and `interruption` is the same for all. Throws what forward throws, and std::invalid_argument for
+// two calls with one workspace, before anything is written.
 template <class T>
 struct ForwardCall {
   const Lstm<T>* lstm = nullptr;

@@ -41,6 +41,8 @@ class StreamBank {
   // The same for all streams, in the order of joining.
   void step_all(const T* x, T* out, Interruption* interruption = nullptr);
 
+  std::size_t trim() { return batch_.trim(); }  // as Stream::trim
+
  private:
   struct Member {
     std::int64_t id, slot;

@@ -35,6 +35,13 @@ inline bool is_dense_matrix(PyObject* value, const py::dtype& dtype, py::ssize_t
          (array->flags & kFlags) == kFlags;
 }
 
+// As checked_input for a matrix; an array like most, is_dense_matrix, takes no memory.
+py::array matrix_input(PyObject* value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                       py::ssize_t width);
+// The same, and writable.
+py::array matrix_output(PyObject* value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                        py::ssize_t width);
+
 // As checked_input, but an array of another layout is copied.
 py::array dense_input(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape);
 

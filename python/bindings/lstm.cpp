@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "construct.h"
 #include "dense.h"
 #include "fastcall.h"
 #include "lstmcore/lstm.h"
@@ -131,9 +132,9 @@ class PyLstm {
     const py::array x = matrix(values[0], "x", kAnySize, lstm.spec().input_size);
     const py::ssize_t N = x.shape(0);
     const py::array c = matrix(values[1], "c", N, H), h = matrix(values[2], "h", N, P);
-    py::array h_new = values[3] ? dense_output(values[3], "out", dtype_, {N, P}) : new_matrix(dtype_, N, P);
+    py::array h_new = values[3] ? matrix_output(values[3], "out", dtype_, N, P) : new_matrix(dtype_, N, P);
     py::array c_new =
-        values[4] ? dense_output(values[4], "state_out", dtype_, {N, H}) : new_matrix(dtype_, N, H);
+        values[4] ? matrix_output(values[4], "state_out", dtype_, N, H) : new_matrix(dtype_, N, H);
     if (values[3] || values[4]) {
       for (const auto& [input, name] : {std::pair(&x, "x"), std::pair(&c, "c"), std::pair(&h, "h")}) {
         check_no_overlap(h_new, "out", *input, name);
@@ -152,8 +153,7 @@ class PyLstm {
   }
 
   py::array matrix(PyObject* value, const char* name, py::ssize_t rows, py::ssize_t width) const {
-    if (is_dense_matrix(value, dtype_, rows, width)) return py::reinterpret_borrow<py::array>(value);
-    return checked_input(value, name, dtype_, {rows, width});
+    return matrix_input(value, name, dtype_, rows, width);
   }
 
   template <class T>
@@ -199,11 +199,11 @@ class PyLstm {
   py::dtype dtype_;
 };
 
-PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t num_units,
-                 const py::object& w_i_diag, const py::object& w_f_diag, const py::object& w_o_diag,
-                 const py::object& proj_kernel, double forget_bias, std::optional<double> cell_clip,
-                 std::optional<double> proj_clip, const std::string& activation,
-                 const std::string& recurrent_activation) {
+void construct(py::detail::value_and_holder& place, const py::object& kernel, const py::object& bias,
+               std::int64_t num_units, const py::object& w_i_diag, const py::object& w_f_diag,
+               const py::object& w_o_diag, const py::object& proj_kernel, double forget_bias,
+               std::optional<double> cell_clip, std::optional<double> proj_clip,
+               const std::string& activation, const std::string& recurrent_activation) {
   if (num_units < 0 || num_units > kMaxSize)
     throw py::value_error("num_units must be in 0.." + std::to_string(kMaxSize) + ", got " +
                           std::to_string(num_units));
@@ -217,9 +217,11 @@ PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t 
   if (!py::isinstance<py::array>(kernel)) throw py::type_error("kernel: expected a NumPy array");
   const auto dtype = py::reinterpret_borrow<py::array>(kernel).dtype();
   if (dtype.equal(py::dtype::of<float>()))
-    return PyLstm(make_lstm<float>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
+    return construct_in<PyLstm>(
+        place, make_lstm<float>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
   if (dtype.equal(py::dtype::of<double>()))
-    return PyLstm(make_lstm<double>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
+    return construct_in<PyLstm>(
+        place, make_lstm<double>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
   throw py::type_error("kernel: expected float32 or float64, got " + py::str(dtype).cast<std::string>());
 }
 
@@ -319,10 +321,10 @@ void register_lstm(py::module_& module) {
        "cell_step(self: Lstm, x: Array, state: tuple, state_type: type) -> tuple"},
   };
   for (PyMethodDef& method : methods) define(type, method);
-  type.def(py::init(&construct), py::arg("kernel"), py::arg("bias"), py::kw_only(), py::arg("num_units"),
-           py::arg("w_i_diag") = none, py::arg("w_f_diag") = none, py::arg("w_o_diag") = none,
-           py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0, py::arg("cell_clip") = none,
-           py::arg("proj_clip") = none, py::arg("activation") = "tanh",
+  type.def("__init__", &construct, py::detail::is_new_style_constructor(), py::arg("kernel"), py::arg("bias"),
+           py::kw_only(), py::arg("num_units"), py::arg("w_i_diag") = none, py::arg("w_f_diag") = none,
+           py::arg("w_o_diag") = none, py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0,
+           py::arg("cell_clip") = none, py::arg("proj_clip") = none, py::arg("activation") = "tanh",
            py::arg("recurrent_activation") = "sigmoid")
       .def_property_readonly("input_size", [](const PyLstm& self) { return self.spec().input_size; })
       .def_property_readonly("num_units", [](const PyLstm& self) { return self.spec().num_units; })

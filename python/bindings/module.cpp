@@ -71,6 +71,7 @@ py::dict info() {
   info["cpu"] = cpu_name();
   info["threads"] = num_threads();
   info["threads_reason"] = num_threads_reason();
+  info["workspace_bytes"] = workspace_bytes();
   return info;
 }
 
@@ -109,6 +110,14 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
              pybind11::arg("threads"));
   module.def("num_threads_reason", &num_threads_reason,
              "Which of the limits decided what ``get_num_threads`` says, in words.");
+  module.def("workspace_bytes", &workspace_bytes,
+             "Bytes of scratch memory that the process holds.\n\n"
+             "What it keeps for the calls to come (for each thread as much as its largest call needed, up\n"
+             "to 16 MiB), and what streams and banks keep for theirs. Weights, states and arrays are not in\n"
+             "it.");
+  module.def("trim", &trim, pybind11::call_guard<pybind11::gil_scoped_release>(),
+             "Gives back the scratch memory that no call is using; returns the number of bytes.\n\n"
+             "Safe at any time, also while other threads compute. That of streams stays: see Stream.trim.");
   module.def("get_num_threads", &num_threads,
              "The most threads that a call of this thread may use.\n\n"
              "By default the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and LSTMCORE_NUM_THREADS;\n"

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "construct.h"
 #include "lstm.h"
 #include "lstmcore/stack.h"
 #include "native_call.h"
@@ -103,7 +104,8 @@ class PyStack {
 void register_stack(py::module_& module) {
   const py::object none = py::none();
   py::class_<PyStack>(module, "Stack")
-      .def(py::init<const py::sequence&>(), py::arg("layers"))
+      .def("__init__", &construct_in<PyStack, const py::sequence&>, py::detail::is_new_style_constructor(),
+           py::arg("layers"))
       .def(
           "forward",
           [none](const PyStack& self, py::object x, const py::sequence& states, py::object lengths,

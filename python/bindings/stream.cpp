@@ -191,6 +191,14 @@ PyObject* write_state(PyObject* self, PyObject* args) {
   });
 }
 
+PyObject* trim(PyObject* self, PyObject*) {
+  return translated([&] {
+    State& state = state_of(self);
+    const StreamInUse in_use(state);
+    return PyLong_FromSize_t(std::visit([](auto& stream) { return stream.trim(); }, state.stream));
+  });
+}
+
 PyObject* wrapped(PyTypeObject* type, std::unique_ptr<State> state) {
   PyObject* self = type->tp_alloc(type, 0);
   if (self) reinterpret_cast<StreamObject*>(self)->state = state.release();
@@ -250,6 +258,11 @@ PyMethodDef methods[] = {
      "push($self, chunk, *, threads=None)\n--\n\n"
      "T time steps at once: chunk [T, I] or [T, N, I] -> a new array [T, P] or [T, N, P].\n\n"
      "Time comes first: push(chunk)[t] is what step(chunk[t]) would have returned. Raises as step."},
+    {"trim", trim, METH_NOARGS,
+     "trim($self)\n--\n\n"
+     "Gives back the scratch memory of step and push; returns the number of bytes.\n\n"
+     "The state stays; the next call allocates again. Raises RuntimeError where another thread is using\n"
+     "the stream."},
     {"_read_state", read_state, METH_NOARGS,
      "A new array [N, S]: c and h of each layer, one after the other."},
     {"_write_state", write_state, METH_VARARGS, "Takes such an array and the number of steps."},

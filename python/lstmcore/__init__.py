@@ -8,7 +8,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmcore import raw_ops
-from lstmcore._core import __version__, get_num_threads, num_threads_reason
+from lstmcore._core import (
+    __version__,
+    get_num_threads,
+    num_threads_reason,
+    trim,
+    workspace_bytes,
+)
 from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
 from lstmcore.cells.dropout_wrapper import DropoutWrapper
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
@@ -127,7 +133,9 @@ __all__ = [
     "to_tensorflow",
     "to_torch",
     "trainable_variables",
+    "trim",
     "variable_scope",
+    "workspace_bytes",
 ]
 
 

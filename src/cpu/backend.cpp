@@ -1,8 +1,9 @@
 #include "cpu/backend.h"
 
 #include <algorithm>
-#include <deque>
 #include <numeric>
+#include <optional>
+#include <vector>
 
 #include "cpu/pool.h"
 #include "cpu/sequence.h"
@@ -77,34 +78,52 @@ void Backend<T>::forward(const ForwardArgs<T>& args) const {
 }
 
 template <class T>
-void forward_all(const std::vector<BackendCall<T>>& calls) {
-  const int n = static_cast<int>(calls.size());
+std::size_t Backend<T>::scratch_bytes(const ForwardArgs<T>& args) const {
+  // Side by side with another call (forward_all) it has one thread, and may take more than with several.
+  const auto bytes = [&](const ThreadPlan& plan) {
+    return SequenceRun<T>::scratch_bytes(kernels_, packed_, spec_, args, plan);
+  };
+  return std::max(bytes(plan(args)), bytes({1, Split::rows}));
+}
+
+template <class T>
+void forward_all(const BackendCall<T>* calls, int n) {
   int limit = num_threads();
   double multiply_adds = 0;
-  for (const BackendCall<T>& call : calls) {
-    limit = std::min(limit, thread_limit(*call.args, limit));
-    multiply_adds += call.backend->multiply_adds(*call.args);
+  for (int k = 0; k < n; ++k) {
+    limit = std::min(limit, thread_limit(*calls[k].args, limit));
+    multiply_adds += calls[k].backend->multiply_adds(*calls[k].args);
   }
   // With more threads it is better that all of them share each call: none waits for the longest one.
-  if (limit < 2 || limit >= 2 * n || !worth_threads(multiply_adds)) {
-    for (const BackendCall<T>& call : calls) call.backend->forward(*call.args);
+  const bool one_by_one = limit < 2 || limit >= 2 * n || !worth_threads(multiply_adds);
+  // All of them before the first one runs, so that none is short of memory once there are results.
+  using Run = std::optional<SequenceRun<T>>;
+  Run two[2];
+  std::vector<Run> many(n > 2 ? static_cast<std::size_t>(n) : 0);
+  Run* const runs = n > 2 ? many.data() : two;
+  for (int k = 0; k < n; ++k) {
+    const Backend<T>& backend = *calls[k].backend;
+    runs[k].emplace(backend.kernels_, backend.packed_, backend.spec_, *calls[k].args,
+                    one_by_one ? backend.plan(*calls[k].args) : ThreadPlan{1, Split::rows});
+  }
+  if (one_by_one) {
+    for (int k = 0; k < n; ++k) {
+      runs[k]->run();
+      end_if_requested(*calls[k].args);
+    }
     return;
   }
-  std::deque<SequenceRun<T>> runs;
-  for (const BackendCall<T>& call : calls)
-    runs.emplace_back(call.backend->kernels_, call.backend->packed_, call.backend->spec_, *call.args,
-                      ThreadPlan{1, Split::rows});
   const auto work = [](const void* of, std::int64_t, int share) {
-    (*static_cast<const std::deque<SequenceRun<T>>*>(of))[static_cast<std::size_t>(share)].run();
+    static_cast<const Run*>(of)[share]->run();
   };
-  run_phases(n, 1, work, &runs, calls.front().args->interruption);
-  end_if_requested(*calls.front().args);
+  run_phases(n, 1, work, runs, calls->args->interruption);
+  end_if_requested(*calls->args);
 }
 
 template class Backend<float>;
 template class Backend<double>;
-template void forward_all(const std::vector<BackendCall<float>>&);
-template void forward_all(const std::vector<BackendCall<double>>&);
+template void forward_all(const BackendCall<float>*, int);
+template void forward_all(const BackendCall<double>*, int);
 
 }  // namespace cpu
 }  // namespace lstmcore

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <climits>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -246,7 +246,7 @@ class Pool {
     try {
       for (; started_ < wanted; ++started_)
         std::thread([this, self = started_ + 1] { worker(self); }).detach();
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {  // no thread, or no memory for one: the others do its shares
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }

@@ -12,7 +12,9 @@ namespace {
 // With this many rows or more, a step does its own input gates; by the bytes of W and R. Measured with an L1
 // cache of 32 KiB, an L2 of 1 MiB and an L3 of 32 MiB; weights in L1 are read for nothing, those beyond L2
 // cost most. A small register tile reads them more often.
-std::int64_t fused_rows(std::size_t weight_bytes, int tile_rows) {
+template <class T>
+std::int64_t fused_rows(const PackedWeights<T>& packed, int tile_rows) {
+  const std::size_t weight_bytes = packed.W.bytes() + packed.R.bytes();
   if (weight_bytes <= 32 << 10) return 1;
   if (tile_rows < 4) return 16;
   return weight_bytes <= 8 << 20 ? 4 : 8;
@@ -128,6 +130,10 @@ template <class T>
 std::int64_t z_size(const PackedWeights<T>& packed, const KernelsOf<T>& kernels) {
   return packed.panels * kGates * kernels.lanes;
 }
+template <class T>
+std::int64_t z_bytes(const PackedWeights<T>& packed, const KernelsOf<T>& kernels) {
+  return z_size(packed, kernels) * static_cast<std::int64_t>(sizeof(T));
+}
 
 }  // namespace
 
@@ -138,9 +144,8 @@ SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>&
       packed_(packed),
       args_(args),
       plan_(plan),
-      fused_rows_(fused_rows(packed.W.bytes() + packed.R.bytes(), kernels.tile_rows)),
-      z_rows_(
-          rows_of_z(args, fused_rows_, z_size(packed, kernels) * static_cast<std::int64_t>(sizeof(T)), plan)),
+      fused_rows_(fused_rows(packed, kernels.tile_rows)),
+      z_rows_(rows_of_z(args, fused_rows_, z_bytes(packed, kernels), plan)),
       scratch_(args, spec, z_rows_ * z_size(packed, kernels)),
       rows_(args_, spec, scratch_),
       step_args_(make_step_args(packed, spec, args.gates)),
@@ -152,7 +157,17 @@ SequenceRun<T>::SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>&
 }
 
 template <class T>
+std::size_t SequenceRun<T>::scratch_bytes(const KernelsOf<T>& kernels, const PackedWeights<T>& packed,
+                                          const LstmSpec& spec, const ForwardArgs<T>& args,
+                                          const ThreadPlan& plan) {
+  const std::int64_t z_rows =
+      rows_of_z(args, fused_rows(packed, kernels.tile_rows), z_bytes(packed, kernels), plan);
+  return Scratch<T>::bytes(args, spec, z_rows * z_size(packed, kernels));
+}
+
+template <class T>
 void SequenceRun<T>::run() const {
+  if (step_args_.H == 0 && step_args_.P == 0) return;  // however many steps and rows of nothing there are
   if (plan_.threads == 1 || plan_.split == Split::units) {
     struct Job {
       const SequenceRun& run;

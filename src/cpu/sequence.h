@@ -28,6 +28,10 @@ class SequenceRun {
   // Returns early, with outputs half written, once the interruption of the call is requested.
   void run() const;
 
+  // What its scratch memory takes.
+  static std::size_t scratch_bytes(const KernelsOf<T>& kernels, const PackedWeights<T>& packed,
+                                   const LstmSpec& spec, const ForwardArgs<T>& args, const ThreadPlan& plan);
+
  private:
   // The phases that a set of rows goes through: of each step its own, before them the input gates of a block
   // of steps from step `fused` on.

@@ -1,5 +1,5 @@
 // Calls with one thing wrong: std::invalid_argument, and no output touched. Sizes that are too large for any
-// memory: std::bad_alloc, before a weight is read.
+// memory: std::bad_alloc or std::length_error, before a weight is read.
 #include "call.h"
 
 namespace {
@@ -25,6 +25,8 @@ void absurd_sizes(Input& input, const Layer<T>& layer) {
     const Lstm<T> lstm(spec, {&one, &one, &one, &one, &one, &one, &one});
     fail("weights of terabytes were packed");
   } catch (const std::bad_alloc&) {
+    ++counts.refused;
+  } catch (const std::length_error&) {  // the product of the sizes overflows
     ++counts.refused;
   }
 }

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _core, activations, dtypes, shared_state
-from lstmcore.arrays import Array, as_array, as_flag, as_kernel_array, as_number, as_size
+from lstmcore.arrays import (
+    Array,
+    as_array,
+    as_flag,
+    as_kernel_array,
+    as_number,
+    as_size,
+    check_sizes,
+)
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
 from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
@@ -82,6 +90,12 @@ class LSTMCellBase(LayerRNNCell):
     def output_size(self) -> int:
         return self._num_units if self._num_proj is None else self._num_proj
 
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed weights, which calls read beside the variables; 0 until the first."""
+        packed = self._packed
+        return 0 if packed is None else packed.packed_bytes
+
     # Variables
 
     def build(self, inputs_shape: Any) -> None:
@@ -89,9 +103,11 @@ class LSTMCellBase(LayerRNNCell):
 
         In creation order: kernel [I+P, 4H], bias [4H], with peepholes w_f_diag, w_i_diag, w_o_diag
         [H], with a projection projection/kernel [H, P]. The dtype is float32 where none was given.
-        Raises ValueError for an unknown depth, and as ``get_variable``.
+        Raises ValueError for an unknown depth, for sizes that no memory could hold, and as
+        ``get_variable``; MemoryError.
         """
         depth = last_dimension(inputs_shape)
+        check_sizes(depth, self._num_units, self.output_size)
         self._dtype = dtypes.as_compute_dtype(self._dtype or dtypes.SUPPORTED[0], "inputs")
         units = self._num_units
         self._kernel = self.add_weight(
@@ -242,6 +258,7 @@ class LSTMCellBase(LayerRNNCell):
         dtype = self._dtype if x is None or self._dtype is not None else x.dtype.newbyteorder("=")
         if self.built or x is None or x.ndim != 2 or dtype not in dtypes.SUPPORTED:
             return  # refused, or checked, by what follows
+        check_sizes(x.shape[1], self._num_units, self.output_size)
         shape = (x.shape[1] + self.output_size, 4 * self._num_units)
         self._checked(x, state, np.broadcast_to(np.zeros((), dtype), shape))
 

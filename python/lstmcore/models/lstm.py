@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.models import arguments
 from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
 from lstmcore.models.on_cuda import CudaCall, CudaModel
+from lstmcore.variables.initializers import drawn
 
 OUTPUTS = ("all", "last", "c", "hc")
 State = tuple[LSTMStateTuple, ...]
@@ -133,6 +135,13 @@ class LSTM:
         return all(len(layer.cells) == 2 for layer in self._layers)
 
     @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed weights, which calls on the CPU read; ``weights`` are kept beside."""
+        return sum(
+            lstm.packed_bytes for layer in self._native_layers for lstm in layer if lstm is not None
+        )
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self._layers[0].cells[0][1].weights["kernel"].dtype
 
@@ -199,7 +208,10 @@ class LSTM:
             if cell is None:
                 return None
             names = {role: f"layers.{k}.{direction}.{role}" for role in cell.weights}
-            return Cell(cell.spec, {role: given[name].copy() for role, name in names.items()})
+            weights = {role: given[name].copy() for role, name in names.items()}
+            for own_copy in weights.values():
+                own_copy.flags.writeable = False
+            return Cell(cell.spec, weights)
 
         layers = [
             StackLayer(
@@ -353,15 +365,21 @@ class LSTM:
             if field not in ("input_size", "num_units")
             and getattr(specs[0], field) != default.default
         ]
-        return f"<LSTM '{self._name}' {' '.join(facts)} dtype={self.dtype}>"
+        facts += [f"dtype={self.dtype}", f"packed={self.packed_bytes} bytes"]
+        return f"<LSTM '{self._name}' {' '.join(facts)}>"
 
 
 def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[str, Array]:
     weights = {}
     for role, shape in spec.shapes.items():
         limit = 0.0 if len(shape) == 1 else np.sqrt(6 / sum(shape))
-        weights[role] = random.uniform(-limit, limit, shape).astype(dtype)
+        weights[role] = drawn(shape, dtype, partial(_uniform, random, limit))
+        weights[role].flags.writeable = False  # handed over: the model keeps it without a copy
     return weights
+
+
+def _uniform(random: np.random.Generator, limit: float, size: int) -> Array:
+    return random.uniform(-limit, limit, size)
 
 
 def _unpickled(version: int, layers: Any, metadata: Any, name: str) -> LSTM:

@@ -81,6 +81,21 @@ class StreamBank:
         with thread_limits.at_most(threads):
             return self._bank.step(x, rows)
 
+    def step_into(self, x: Array, out: Array, ids: Any = None) -> None:
+        """``step`` into the array out [n, P]; allocates nothing if ids is an int64 array or None.
+
+        Both arrays are C-contiguous, and may not overlap. Raises as ``step``, and ValueError for
+        another layout, an out that is read-only, and arrays that overlap.
+        """
+        self._bank.step_into(x, out, None if ids is None else _as_ids(ids))
+
+    def trim(self) -> int:
+        """Gives back the scratch memory of steps; returns the number of bytes.
+
+        The states stay; the next step allocates again.
+        """
+        return self._bank.trim()
+
     def state(self, id: int) -> Any:
         """A copy of a stream's state, as the cell takes and returns it: [1, size] arrays."""
         return self._model.state_of(self._bank.state(_as_id(id))[np.newaxis])

@@ -15,9 +15,9 @@ import random
 import resource
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 import lstmcore
 
+ROUNDS = 40
 SIZES = (1, 2, 3, 5, 8, 13, 24, 40, 64, 100, 160)
 DTYPES = (np.float32, np.float64)
 
@@ -201,26 +202,16 @@ def main() -> int:
 
 
 def soak(workers: list[Worker], seconds: float) -> list[tuple[int, int]]:
-    """(calls, KiB resident) about 40 times over the run."""
-    begun, failures = time.monotonic(), []
-
-    def run(worker: Worker) -> None:
-        try:
-            worker.run(begun + seconds)
-        except BaseException as error:
-            failures.append(error)
-            raise
-
-    threads = [threading.Thread(target=run, args=(worker,)) for worker in workers]
-    for thread in threads:
-        thread.start()
+    """(calls, KiB resident) after each of ROUNDS rounds, when no call is under way."""
+    begun = time.monotonic()
     samples: list[tuple[int, int]] = []
-    while any(thread.is_alive() for thread in threads):
-        time.sleep(seconds / 40)
+    for k in range(ROUNDS):
+        with ThreadPoolExecutor(len(workers)) as pool:  # threads of its own: they come and go
+            end = begun + (k + 1) * seconds / ROUNDS
+            for done in [pool.submit(worker.run, end) for worker in workers]:
+                done.result()
         samples.append((sum(worker.calls for worker in workers), resident()))
         print(f"{time.monotonic() - begun:7.1f} s {samples[-1][0]:9} calls {samples[-1][1]:8} KiB")
-    if failures:
-        raise failures[0]
     return samples
 
 

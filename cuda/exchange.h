@@ -73,7 +73,7 @@ struct GridExchange {
       to[2] = bits_to_float(v.z);
       to[3] = bits_to_float(v.w);
     }
-    if (late) *at.args->fault = 1;
+    if (late) set_fault(at.args->fault);
     return !__syncthreads_or(late);
   }
 };
@@ -107,7 +107,7 @@ struct ClusterExchange {
     bool late = false;
     while (!mbarrier_try_wait(barrier, int((t - 1) >> 1 & 1)) && !late)
       late = nanoseconds() - start > at.args->patience;
-    if (late) *at.args->fault = 1;
+    if (late) set_fault(at.args->fault);
     return !__syncthreads_or(late);
   }
 };

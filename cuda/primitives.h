@@ -42,6 +42,11 @@ static __device__ __forceinline__ void relaxed_store(std::uint32_t* address, std
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
 }
 
+// Several threads may: the host reads it.
+static __device__ __forceinline__ void set_fault(int* fault) {
+  asm volatile("st.relaxed.sys.u32 [%0], 1;" ::"l"(fault) : "memory");
+}
+
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 #define LSTMCORE_HAVE_CLUSTERS 1
 

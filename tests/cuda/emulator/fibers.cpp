@@ -13,7 +13,8 @@
 
 namespace emulator {
 
-ThreadState state;
+thread_local ThreadState state;
+int mute_block = -1;
 
 namespace {
 
@@ -92,7 +93,7 @@ void cluster_sync() {
   wait(machine->clusters[state.block.x / cluster], cluster * machine->launch.threads, 0);
 }
 void yield() { switch_away(); }
-std::uint64_t time() { return machine->passes; }
+std::uint64_t time() { return machine->passes * 1000; }
 
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {
   static std::mutex mutex;

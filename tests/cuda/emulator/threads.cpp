@@ -1,0 +1,108 @@
+// Runs a kernel: every thread of every block is a thread of the system, for ThreadSanitizer. Blocks have no
+// order but what the kernel makes. Every wait ends: those of barriers here, those of exchanges by `patience`.
+#include <cuda_runtime.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "emulated_primitives.h"
+
+namespace emulator {
+
+thread_local ThreadState state;
+int mute_block = -1;
+
+namespace {
+
+constexpr auto kBarrierLimit = std::chrono::seconds(120);
+// A second of `patience` is this many here: a busy machine may leave a thread waiting.
+constexpr std::uint64_t kSlower = 5;
+
+// Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
+class Barrier {
+ public:
+  int wait(unsigned members, int value) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const unsigned mine = generation_;
+    value_ |= value;
+    if (++waiting_ == members) {
+      result_ = value_;
+      value_ = 0;
+      waiting_ = 0;
+      ++generation_;
+      all_here_.notify_all();
+    } else if (!all_here_.wait_until(lock, std::chrono::system_clock::now() + kBarrierLimit,
+                                     [&] { return generation_ != mine; })) {
+      std::fprintf(stderr, "a barrier was never reached by all of its threads\n");
+      std::abort();
+    }
+    return result_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable all_here_;
+  unsigned waiting_ = 0, generation_ = 0;
+  int value_ = 0, result_ = 0;
+};
+
+struct Machine {
+  explicit Machine(const Launch& launch)
+      : launch(launch),
+        // Garbage, as on a device.
+        shared(launch.blocks,
+               std::vector<uint4>(launch.shared_bytes / 16 + 1, make_uint4(~0u, ~0u, ~0u, 7))),
+        blocks(launch.blocks),
+        clusters(launch.blocks / launch.cluster) {}
+  Launch launch;
+  std::vector<std::vector<uint4>> shared;  // of each block
+  std::vector<Barrier> blocks, clusters;
+};
+Machine* machine;
+
+}  // namespace
+
+char* shared_memory(int block_of_cluster) {
+  const unsigned block = state.block.x, cluster = machine->launch.cluster;
+  const unsigned which =
+      block_of_cluster < 0 ? block : block / cluster * cluster + unsigned(block_of_cluster);
+  return reinterpret_cast<char*>(machine->shared[which].data());
+}
+int cluster_rank() { return int(state.block.x % machine->launch.cluster); }
+void cluster_sync() {
+  const unsigned cluster = machine->launch.cluster;
+  machine->clusters[state.block.x / cluster].wait(cluster * machine->launch.threads, 0);
+}
+// Sleeps: of hundreds of threads that wait, few can go on.
+void yield() { std::this_thread::sleep_for(std::chrono::microseconds(20)); }
+std::uint64_t time() {
+  return std::uint64_t(std::chrono::steady_clock::now().time_since_epoch().count()) / kSlower;
+}
+
+void run_kernel(const Launch& launch, const std::function<void()>& thread) {
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> lock(mutex);
+  Machine here(launch);
+  machine = &here;
+  std::vector<std::thread> threads;
+  for (unsigned k = 0; k < launch.blocks * launch.threads; ++k)
+    threads.emplace_back([&launch, &thread, k] {
+      state = {{k % launch.threads}, {k / launch.threads}, {launch.blocks}};
+      thread();
+    });
+  for (std::thread& each : threads) each.join();
+  machine = nullptr;
+}
+
+}  // namespace emulator
+
+void __syncthreads() { __syncthreads_or(0); }
+int __syncthreads_or(int value) {
+  using namespace emulator;
+  return machine->blocks[state.block.x].wait(machine->launch.threads, value);
+}

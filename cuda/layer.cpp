@@ -42,7 +42,7 @@ struct Scratch {
   StepOutputs* outputs;
   int* lengths;
   A *projected, *c, *m_projected;
-  S *h, *m;
+  S *h, *h_n, *m;  // h_n: of a persistent kernel, some of whose blocks may still read h
   std::uint32_t* exchange;
 
   Scratch(Carver& carver, const lstmcore_cuda_spec& spec, const lstmcore_cuda_plan& plan, std::int64_t steps,
@@ -53,6 +53,7 @@ struct Scratch {
     projected = carver.take<A>(steps * N * 4 * H);
     c = carver.take<A>(N * H);
     h = carver.take<S>(N * P);
+    h_n = carver.take<S>(plan.path == LSTMCORE_CUDA_STEPWISE ? 0 : N * P);
     m = carver.take<S>(spec.num_proj ? N * H : 0);
     m_projected = carver.take<A>(spec.num_proj ? N * P : 0);
     exchange = carver.take<std::uint32_t>(steps * std::int64_t(plan.exchange_bytes / 4));
@@ -125,7 +126,7 @@ class TypedLayer : public Layer {
     Carver counting;
     Scratch<S>(counting, spec_, plan, chunk, N);
     Carver carver(call.scratch(counting.used()));
-    const Scratch<S> scratch(carver, spec_, plan, chunk, N);
+    Scratch<S> scratch(carver, spec_, plan, chunk, N);
 
     std::vector<int> lengths;  // copied before the call returns
     if (args.lengths) {
@@ -137,10 +138,12 @@ class TypedLayer : public Layer {
       const std::int64_t steps = std::min(chunk, args.steps - done);
       const std::int64_t first = args.reverse ? args.steps - done - steps : done;
       const Chunk part = multiply_inputs(args, scratch, first, steps);
-      if (persistent)
+      if (persistent) {
         run_persistent(args, plan, scratch, part);
-      else
+        std::swap(scratch.h, scratch.h_n);
+      } else {
         run_stepwise(args, scratch, part, call);
+      }
     }
     copy(args.c_n, scratch.c, std::size_t(N * spec_.num_units) * sizeof(A), cudaMemcpyDeviceToDevice, args);
     copy(args.h_n, scratch.h, std::size_t(N * outputs()) * sizeof(S), cudaMemcpyDeviceToDevice, args);
@@ -223,7 +226,7 @@ class TypedLayer : public Layer {
       call.c0 = scratch.c;
       call.h0 = scratch.h;
       call.c_n = scratch.c;
-      call.h_n = scratch.h;
+      call.h_n = scratch.h_n;
       call.first = chunk.first;
       call.lengths = args.lengths ? scratch.lengths : nullptr;
       call.reverse = args.reverse;

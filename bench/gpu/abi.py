@@ -35,7 +35,7 @@ def read_structures(header: str) -> dict[str, type[ctypes.Structure]]:
     for body, name in re.findall(r"typedef struct \{(.*?)\} (\w+);", text, re.DOTALL):
         fields: list[tuple[str, Any]] = []
         for declaration in filter(None, (part.strip() for part in body.split(";"))):
-            fields += _fields(" ".join(declaration.split()), found)
+            fields += _fields(" ".join(declaration.replace("* ", " *").split()), found)
         found[name] = type(name, (ctypes.Structure,), {"_fields_": fields})
     return found
 

@@ -60,9 +60,7 @@ def random_cell(inputs: int, units: int, options: Options, dtype: str, seed: int
 class Layer:
     """On the device, in one dtype."""
 
-    def __init__(
-        self, library: Library, cell: Any, dtype: str, tf32: bool = False
-    ) -> None:
+    def __init__(self, library: Library, cell: Any, dtype: str, tf32: bool = False) -> None:
         self.library, self.cell, self.dtype = library, cell, dtype
         self.wide = "float64" if dtype == "float64" else "float32"
         spec = STRUCTURES["lstmcore_cuda_spec"]()
@@ -151,10 +149,7 @@ class Call:
         x = self.x.read().transpose(1, 0, 2)
         state = [None if a is None else a.read() for a in (self.c0, self.h0)]
         lengths = self.lengths
-        if self.reverse:  # the library walks each row from T - 1 down, and idles past its length
-            result = _backwards(self.layer.cell, x, *state, lengths)
-        else:
-            result = reference.forward(self.layer.cell, x, *state, lengths)
+        result = reference.forward(self.layer.cell, x, *state, self.lengths, reverse=self.reverse)
         return [result.y.transpose(1, 0, 2), result.c, result.h]
 
     def errors(self) -> list[float]:
@@ -163,7 +158,3 @@ class Call:
             float(np.linalg.norm(got.read() - want) / max(np.linalg.norm(want), 1e-30))
             for got, want in zip(self.outputs(), self.expected(), strict=True)
         ]
-
-
-def _backwards(cell: Any, x: np.ndarray, c: Any, h: Any, lengths: Any) -> Any:
-    return reference.forward(cell, x, c, h, lengths, reverse=True)

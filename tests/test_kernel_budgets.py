@@ -22,7 +22,7 @@ NAME = "persistent_kernel<float, 1, GridExchange>"
 
 def report(name=PERSISTENT, registers=188, stack=0, local=0):
     return (
-        "Fatbin elf code:\n================\narch = sm_90a\n\nResource usage:\n Common:\n  GLOBAL:0\n"
+        "Fatbin elf code:\n================\narch = sm_90a\n\nResource usage:\n Common:\n"
         f" Function {name}:\n  REG:{registers} STACK:{stack} SHARED:1024 LOCAL:{local} "
         "CONSTANT[0]:792 TEXTURE:0 SURFACE:0 SAMPLER:0\n"
     )

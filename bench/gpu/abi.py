@@ -6,6 +6,7 @@ Needs NumPy alone: what runs under a sanitizer or on a bare machine imports noth
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -60,12 +61,13 @@ STRUCTURES = read_structures(HEADER.read_text(encoding="utf-8"))
 
 
 def cublas_file() -> str | None:
-    """That of the PyPI packages, if they are there; None leaves it to the process and the loader."""
-    for entry in sys.path:
-        for place in ("nvidia/cu13/lib/libcublas.so.13", "nvidia/cublas/lib/libcublas.so.12"):
-            if (Path(entry or ".") / place).exists():
-                return str(Path(entry or ".") / place)
-    return None
+    """That of PyPI's packages, or of the toolkit; None leaves it to the process and the loader."""
+    packages = ("nvidia/cu13/lib/libcublas.so.13", "nvidia/cublas/lib/libcublas.so.12")
+    places = [Path(entry or ".") / package for entry in sys.path for package in packages]
+    for home in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
+        if home:
+            places += [Path(home) / "lib64" / f"libcublas.so.{version}" for version in (13, 12)]
+    return next((str(place) for place in places if place.exists()), None)
 
 
 def to_bits(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""lstmcore against ``torch.nn.LSTM`` (cuDNN) in one process: each as it is called and as a graph."""
+"""lstmcore against ``torch.nn.LSTM`` (cuDNN) in one process, as called and as a graph."""
 
 from __future__ import annotations
 

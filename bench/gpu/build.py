@@ -35,12 +35,15 @@ def architecture(major: int, minor: int) -> str:
 
 
 def compute_capability() -> tuple[int, int]:
-    """Of the first GPU, from nvidia-smi: torch takes seconds to say it."""
-    out = subprocess.run(
-        ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"],
-        capture_output=True, text=True, check=True, timeout=30,
-    ).stdout  # fmt: skip
-    major, minor = out.split()[0].split(".")
+    """Of the first GPU, from nvidia-smi; from torch, which takes seconds, where that fails."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        major, minor = done.stdout.split()[0].split(".")
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        import torch
+
+        major, minor = torch.cuda.get_device_capability(0)
     return int(major), int(minor)
 
 
@@ -63,35 +66,46 @@ def library_in(folder: Path) -> Path:
     return folder / "cuda" / "liblstmcore_cuda.so"
 
 
-def build(section: Section, folder: Path) -> None:
-    """Library first: what else fails leaves it there."""
-    arch = architecture(*compute_capability())
-    section.put(architecture=arch)
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    python = importlib.util.find_spec("pybind11") is not None
+def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
+    # The library has kernels for clusters and wants an architecture that has these.
+    architectures = f"{arch}-real" if int(arch.rstrip("a")) >= 90 else f"{arch}-real;90a-real"
     options = [
         "-DLSTMCORE_CUDA=ON",
         "-DLSTMCORE_TESTS=ON",
         "-DLSTMCORE_BENCH=OFF",
-        f"-DLSTMCORE_CUDA_ARCHITECTURES={arch}-real",
+        f"-DLSTMCORE_CUDA_ARCHITECTURES={architectures}",
         f"-DCMAKE_CUDA_COMPILER={nvcc()}",
         f"-DLSTMCORE_PYTHON={'ON' if python else 'OFF'}",
-        f"-DPython_EXECUTABLE={sys.executable}",
     ]
     if python:
         import pybind11
 
         options.append(f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
+        options.append(f"-DPython_EXECUTABLE={sys.executable}")
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     run(section, [*cmake(), "-S", ROOT, "-B", folder, *generator, *options])
+
+
+def build(section: Section, folder: Path) -> None:
+    """The library first: what else fails leaves it there."""
+    arch = architecture(*compute_capability())
+    section.put(architecture=arch)
+    python = importlib.util.find_spec("pybind11") is not None
+    if python:  # Python's headers may be missing all the same
+        what = "with Python"
+        python = section.attempt(what, lambda: configure(section, folder, arch, True) or True)
+    if not python:
+        configure(section, folder, arch, False)
     jobs = str(os.cpu_count() or 2)
     for target in ["lstmcore_cuda", "test_cuda_device", *(["_core"] if python else [])]:
         command = [*cmake(), "--build", folder, "--parallel", jobs, "--target", target]
         if section.attempt(target, lambda: run(section, command)) is not None:  # noqa: B023
-            section.row(target=target)
-    section.attempt("calibrate", lambda: calibration(section, folder, arch))
+            section.row(target=target, after_s=round(section.elapsed, 1))
+        if target == "lstmcore_cuda":
+            section.attempt("calibrate", lambda: calibration(section, folder, arch))
     if not library_in(folder).exists():
         raise RuntimeError("there is no library")
-    section.put(library_bytes=library_in(folder).stat().st_size, python=python)
+    section.put(library_bytes=library_in(folder).stat().st_size, python=bool(python))
 
 
 def calibration(section: Section, folder: Path, arch: str) -> None:

@@ -116,7 +116,7 @@ def proposals(constants: dict[str, float]) -> dict[str, float]:
 
 
 def device_test(section: Section, folder: Path) -> None:
-    """tests/cuda/test_cuda.cpp on this GPU: every path, dtype and option against the CPU kernels."""
+    """tests/cuda/test_cuda.cpp on this GPU: paths, dtypes and options against the CPU kernels."""
     program = next(folder.rglob("test_cuda_device"))
     environment = {**os.environ, **({"LSTMCORE_CUBLAS": file} if (file := cublas_file()) else {})}
     done = subprocess.run(

@@ -11,7 +11,7 @@ import numpy as np
 from abi import DTYPES, PATHS, ROOT, STRUCTURES, Array, Library, rounded
 
 sys.path.insert(0, str(ROOT / "tests"))
-import reference  # noqa: E402
+import reference
 
 # Of ||y - reference|| / ||reference||, by dtype and math.
 TOLERANCES = {
@@ -148,7 +148,6 @@ class Call:
         """Of y, c_n and h_n, in float64, from the inputs as the device has them."""
         x = self.x.read().transpose(1, 0, 2)
         state = [None if a is None else a.read() for a in (self.c0, self.h0)]
-        lengths = self.lengths
         result = reference.forward(self.layer.cell, x, *state, self.lengths, reverse=self.reverse)
         return [result.y.transpose(1, 0, 2), result.c, result.h]
 

@@ -38,7 +38,11 @@ class Section:
         self.data["rows"] = []
 
     def say(self, text: str) -> None:
-        print(f"[{self._name} {time.monotonic() - self._start:6.1f} s] {text}", flush=True)
+        print(f"[{self._name} {self.elapsed:6.1f} s] {text}", flush=True)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start
 
     @property
     def left(self) -> float:
@@ -73,4 +77,4 @@ class Section:
             return None
 
     def finish(self) -> None:
-        self.put(seconds=round(time.monotonic() - self._start, 1))
+        self.put(seconds=round(self.elapsed, 1))

@@ -26,7 +26,7 @@ class Shape:
 
     T: int
     N: int
-    I: int  # noqa: E741
+    I: int
     H: int
     in_cluster: bool
     target: tuple[float, float, float]  # float32, tf32, bfloat16

@@ -13,6 +13,8 @@ void cluster_sync();
 void yield();          // lets others run
 std::uint64_t time();  // nanoseconds; on fibers a pass over all of them is a microsecond
 
+// On threads: how long a second of `patience` is. Many, as a busy machine may leave a thread waiting.
+extern int seconds_per_second;
 extern int mute_block;  // what this block of the grid sends never arrives; -1: none
 inline bool muted() { return int(state.block.x) == mute_block; }
 }  // namespace emulator

@@ -15,6 +15,7 @@ namespace emulator {
 
 thread_local ThreadState state;
 int mute_block = -1;
+int seconds_per_second = 1;
 
 namespace {
 

@@ -2,6 +2,7 @@
 // order but what the kernel makes. Every wait ends: those of barriers here, those of exchanges by `patience`.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -16,17 +17,18 @@ namespace emulator {
 
 thread_local ThreadState state;
 int mute_block = -1;
+int seconds_per_second = 60;
 
 namespace {
 
 constexpr auto kBarrierLimit = std::chrono::seconds(120);
-// A second of `patience` is this many here: a busy machine may leave a thread waiting.
-constexpr std::uint64_t kSlower = 5;
+thread_local int polls = 0;  // since the last barrier
 
 // Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
 class Barrier {
  public:
   int wait(unsigned members, int value) {
+    polls = 0;
     std::unique_lock<std::mutex> lock(mutex_);
     const unsigned mine = generation_;
     value_ |= value;
@@ -78,10 +80,12 @@ void cluster_sync() {
   const unsigned cluster = machine->launch.cluster;
   machine->clusters[state.block.x / cluster].wait(cluster * machine->launch.threads, 0);
 }
-// Sleeps: of hundreds of threads that wait, few can go on.
-void yield() { std::this_thread::sleep_for(std::chrono::microseconds(20)); }
+// Looks again after some milliseconds: hundreds of threads that look all the time leave none for the rest.
+void yield() {
+  if (polls++) std::this_thread::sleep_for(std::chrono::milliseconds(std::min(polls, 10)));
+}
 std::uint64_t time() {
-  return std::uint64_t(std::chrono::steady_clock::now().time_since_epoch().count()) / kSlower;
+  return std::uint64_t(std::chrono::steady_clock::now().time_since_epoch().count() / seconds_per_second);
 }
 
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {

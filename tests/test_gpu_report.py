@@ -29,10 +29,10 @@ def test_structures_are_those_of_the_c_header(tmp_path):
         for field, *_ in structure._fields_:
             lines.append(f'printf("{name}.{field} %zu\\n", offsetof({name}, {field}));')
             want[f"{name}.{field}"] = getattr(structure, field).offset
-    (tmp_path / "sizes.c").write_text("\n".join([*lines, "return 0; }"]))
+    (tmp_path / "sizes.cpp").write_text("\n".join([*lines, "return 0; }"]))
     program = tmp_path / "sizes"
     include = str(ROOT / "include")
-    subprocess.run(["cc", "-I", include, tmp_path / "sizes.c", "-o", program], check=True)
+    subprocess.run(["c++", "-I", include, tmp_path / "sizes.cpp", "-o", program], check=True)
     out = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     assert {n: int(v) for n, v in (line.split() for line in out.splitlines())} == want
     assert len(want) > 60
@@ -68,7 +68,8 @@ def made_up_report():
         for k, mode in enumerate(shapes.MODES):
             ours, theirs = 100.0 + k, 250.0 - 50 * k
             rows.append(
-                {"shape": shape.name, "mode": mode, "floor_us": 50.0, "target_us": 90.0, "goal": 2.0,
+                {"shape": shape.name, "mode": mode,
+                 "floor_us": 50.0, "target_us": 90.0, "goal": 2.0,
                  "ours": {**measured(ours), "plan": {"path": "cluster"}}, "cudnn": measured(theirs),
                  "ratio": round(theirs / ours, 3), "over_floor": ours / 50}
             )  # fmt: skip

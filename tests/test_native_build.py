@@ -34,7 +34,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("build")
     cmake = Path(sys.executable).parent / "cmake"  # of the `test` extra
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_WERROR=ON"]
-    options += ["-DLSTMCORE_BENCH=OFF"]  # test_native_bench.py builds it
+    # test_native_bench.py and .ci/cuda build these.
+    options += ["-DLSTMCORE_BENCH=OFF", "-DLSTMCORE_CUDA=OFF"]
     run(cmake, "-S", ROOT, "-B", folder, *options)
     run(cmake, "--build", folder, "--parallel", "2")
     return folder

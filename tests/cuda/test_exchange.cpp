@@ -150,7 +150,9 @@ void check_case(const Case& c, lstmcore_cuda_context* context) {
     difference += (a - b) * (a - b);
     size += b * b;
   }
-  const double limit = c.dtype == LSTMCORE_CUDA_FLOAT32 ? 2e-6 : c.dtype == LSTMCORE_CUDA_FLOAT16 ? 3e-3 : 1.5e-2;
+  const double limit = c.dtype == LSTMCORE_CUDA_FLOAT32   ? 2e-6
+                       : c.dtype == LSTMCORE_CUDA_FLOAT16 ? 3e-3
+                                                          : 1.5e-2;
   expect(size > 0 && std::sqrt(difference / size) < limit, std::string(c.name) + ": not as stepwise");
   std::printf("%s: checked\n", c.name);
 }

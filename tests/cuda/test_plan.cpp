@@ -65,19 +65,12 @@ struct Shape {
 std::vector<Shape> shapes() {
   std::vector<Shape> all = {
       // those of the device report
-      {100, 1, 256, 256},
-      {100, 1, 512, 512},
-      {100, 1, 1024, 1024},
-      {100, 32, 512, 512},
-      {100, 64, 1024, 1024},
-      {50, 256, 1024, 1024},
-      {50, 64, 2048, 2048},
-      {1000, 1, 40, 256},
-      {1, 1, 7, 13},
-      {50, 33, 100, 300, 77},
+      {100, 1, 256, 256},    {100, 1, 512, 512},     {100, 1, 1024, 1024}, {100, 32, 512, 512},
+      {100, 64, 1024, 1024}, {50, 256, 1024, 1024},  {50, 64, 2048, 2048}, {1000, 1, 40, 256},
+      {1, 1, 7, 13},         {50, 33, 100, 300, 77},
   };
-  for (const std::int64_t H : {1, 2, 3, 7, 8, 9, 31, 33, 64, 65, 127, 130, 255, 257, 511, 513, 768, 1000, 1023, 1025,
-                               1536, 2047, 3000, 4096})
+  for (const std::int64_t H : {1,   2,   3,   7,   8,   9,    31,   33,   64,   65,   127,  130,
+                               255, 257, 511, 513, 768, 1000, 1023, 1025, 1536, 2047, 3000, 4096})
     for (const std::int64_t N : {0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 65, 1000}) all.push_back({37, N, 19, H});
   return all;
 }
@@ -117,7 +110,9 @@ void check_within_device(const lstmcore_cuda_device& device, const Shape& shape,
   const std::size_t weights = std::size_t(4 * units) * std::size_t(shape.H) * dtype_bytes(dtype);
   expect(weights <= plan.shared_bytes + std::size_t(kThreads) * 255 * 4, what + ": R on chip");
   const bool cluster = plan.path == LSTMCORE_CUDA_CLUSTER, grid = plan.path == LSTMCORE_CUDA_GRID;
-  expect(plan.blocks_per_group <= (cluster ? device.max_cluster : grid ? device.multiprocessors : 1),
+  expect(plan.blocks_per_group <= (cluster ? device.max_cluster
+                                   : grid  ? device.multiprocessors
+                                           : 1),
          what + ": blocks");
   if (grid) {
     expect(device.cooperative, what + ": cooperative");
@@ -141,8 +136,8 @@ bool same(const lstmcore_cuda_plan& a, const lstmcore_cuda_plan& b) {
 }
 
 // False where this path cannot be.
-bool try_plan(const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec, const Shape& shape, int path,
-              lstmcore_cuda_plan& plan) {
+bool try_plan(const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec, const Shape& shape,
+              int path, lstmcore_cuda_plan& plan) {
   try {
     plan = make_plan(device, spec, shape.T, shape.N, path);
     return true;
@@ -159,8 +154,10 @@ void check_plans() {
           const lstmcore_cuda_device device = device_of(gpu, cooperative);
           const lstmcore_cuda_spec spec = spec_of(shape, dtype);
           lstmcore_cuda_plan fastest{}, plan{};
-          expect(try_plan(device, spec, shape, LSTMCORE_CUDA_AUTO, fastest), text(gpu, shape, dtype, 0) + ": none");
-          expect(try_plan(device, spec, shape, LSTMCORE_CUDA_STEPWISE, plan), text(gpu, shape, dtype, 1) + ": none");
+          expect(try_plan(device, spec, shape, LSTMCORE_CUDA_AUTO, fastest),
+                 text(gpu, shape, dtype, 0) + ": none");
+          expect(try_plan(device, spec, shape, LSTMCORE_CUDA_STEPWISE, plan),
+                 text(gpu, shape, dtype, 1) + ": none");
           check_within_device(device, shape, dtype, fastest, text(gpu, shape, dtype, 0));
           for (int path = LSTMCORE_CUDA_STEPWISE; path <= LSTMCORE_CUDA_GRID; ++path) {
             if (!try_plan(device, spec, shape, path, plan)) continue;
@@ -184,9 +181,12 @@ void check_dependence() {
       spec.forget_bias = 0.5;
       spec.cell_clip = spec.proj_clip = 0.3;
       spec.activation = 3;
-      const auto plan = [&](const lstmcore_cuda_spec& of) { return make_plan(device, of, shape.T, shape.N, 0); };
+      const auto plan = [&](const lstmcore_cuda_spec& of) {
+        return make_plan(device, of, shape.T, shape.N, 0);
+      };
       const lstmcore_cuda_plan first = plan(plain);
-      expect(same(first, plan(spec)) && same(first, plan(plain)), text(kGpus[5], shape, dtype, 0) + ": differs");
+      expect(same(first, plan(spec)) && same(first, plan(plain)),
+             text(kGpus[5], shape, dtype, 0) + ": differs");
     }
 }
 
@@ -232,19 +232,21 @@ void check_capacity() {
                                                            : row.gpu.multiprocessors;
     const double chip = double(blocks) * (256 + row.gpu.shared_kb) * 1024;
     expect(H >= row.least, what + ", once it was " + std::to_string(row.least));
-    expect(4.0 * double(H) * double(H) * double(dtype_bytes(row.dtype)) <= chip, what + ", more than there is");
+    expect(4.0 * double(H) * double(H) * double(dtype_bytes(row.dtype)) <= chip,
+           what + ", more than there is");
   }
   lstmcore_cuda_plan plan{};
   const Shape shape{5, 1, 4, 100};
-  expect(!try_plan(device_of(a100), spec_of(shape, 0), shape, LSTMCORE_CUDA_CLUSTER, plan), "A100 has no clusters");
+  expect(!try_plan(device_of(a100), spec_of(shape, 0), shape, LSTMCORE_CUDA_CLUSTER, plan),
+         "A100 has no clusters");
   expect(!try_plan(device_of(h100, false), spec_of(shape, 0), shape, LSTMCORE_CUDA_GRID, plan),
          "a grid that cannot wait for itself");
 }
 
 // R with a value of its own at every place: each lands once, in a lane of 16 or 32 bits; the rest is zeros.
 void check_packing(std::int64_t H, int units, int dtype) {
-  const std::string what = "packing H" + std::to_string(H) + " units" + std::to_string(units) + " dtype" +
-                           std::to_string(dtype);
+  const std::string what =
+      "packing H" + std::to_string(H) + " units" + std::to_string(units) + " dtype" + std::to_string(dtype);
   const bool wide = dtype == LSTMCORE_CUDA_FLOAT32;
   const Tiling tiling = make_tiling(H, units, wide ? 4 : 2);
   expect(tiling.padded_k() >= H && tiling.words % 8 == 0, what + ": tiling");
@@ -259,11 +261,13 @@ void check_packing(std::int64_t H, int units, int dtype) {
         ++want[std::size_t(value % 4096)];
       }
     const std::vector<std::uint32_t> packed = pack_recurrent(tiling, H, R.data(), dtype);
-    expect(packed.size() == std::size_t(tiling.blocks) * std::size_t(tiling.words) * kThreads, what + ": size");
+    expect(packed.size() == std::size_t(tiling.blocks) * std::size_t(tiling.words) * kThreads,
+           what + ": size");
     std::vector<char> seen(wide ? R.size() + 1 : 0, 0);
     for (const std::uint32_t word : packed) {
       float lanes[2] = {bits_to_float(word), 0};
-      if (dtype == LSTMCORE_CUDA_FLOAT16) lanes[0] = low_half(word, float16{}), lanes[1] = high_half(word, float16{});
+      if (dtype == LSTMCORE_CUDA_FLOAT16)
+        lanes[0] = low_half(word, float16{}), lanes[1] = high_half(word, float16{});
       if (dtype == LSTMCORE_CUDA_BFLOAT16)
         lanes[0] = low_half(word, bfloat16{}), lanes[1] = high_half(word, bfloat16{});
       for (const float lane : lanes) {

@@ -74,7 +74,7 @@ struct ThreadState {
   Index thread, block, grid;
 };
 extern thread_local ThreadState state;  // of the fiber or thread that runs
-template <Index ThreadState::*WHICH>
+template <Index ThreadState::* WHICH>
 struct Coordinates {
   struct X {
     operator unsigned() const { return (state.*WHICH).x; }

@@ -57,8 +57,7 @@ struct Machine {
   explicit Machine(const Launch& launch)
       : launch(launch),
         // Garbage, as on a device.
-        shared(launch.blocks,
-               std::vector<uint4>(launch.shared_bytes / 16 + 1, make_uint4(~0u, ~0u, ~0u, 7))),
+        shared(launch.blocks, std::vector<uint4>(launch.shared_bytes / 16 + 1, make_uint4(~0u, ~0u, ~0u, 7))),
         blocks(launch.blocks),
         clusters(launch.blocks / launch.cluster) {}
   Launch launch;

@@ -69,7 +69,7 @@ def _cell(library: Library, section: Section, shape: Shape, mode: str, timer: An
 def _both_ways(timer: Any, calls: list[timing.Call], what: str, attempt: Any) -> dict[str, Any]:
     """As it is called, and captured; ``best_us`` is the faster one's time on the GPU."""
     result: dict[str, Any] = {"eager": timing.measure(timer, calls, PER_MEASUREMENT)}
-    if timer.torch is not None:
+    if timer.device == "cuda":
         graph = attempt(
             f"{what} captured",
             lambda: timing.measure(timer, timer.captured(calls), PER_MEASUREMENT),
@@ -94,7 +94,7 @@ def _ours(
         if plan is None or (path != "auto" and path == chosen["path"]):
             continue
         calls = [layer.call(x, path=path) for x in arrays]
-        current = [lambda c=c: c.run(_stream(timer)) for c in calls]
+        current = [lambda c=c: c.run(timer.current_stream()) for c in calls]
         measured = attempt(path, lambda: _both_ways(timer, current, path, attempt))  # noqa: B023
         if measured is None:
             continue
@@ -106,11 +106,6 @@ def _ours(
             result["paths"][path] = {**measured, "plan": plan}
     layer.close()
     return result
-
-
-def _stream(timer: Any) -> int:
-    """torch's current one: while a graph is captured, that of the capture."""
-    return timer.torch.cuda.current_stream().cuda_stream if timer.torch is not None else 0
 
 
 def _cudnn(
@@ -133,10 +128,10 @@ def _cudnn(
         for name, value in (("weight_ih_l0", W), ("weight_hh_l0", R), ("bias_ih_l0", cell.bias)):
             getattr(lstm, name).copy_(gates(value))
         lstm.bias_hh_l0.zero_()
-    lstm = lstm.to("cuda", kind).eval()
+    lstm = lstm.to(timer.device, kind).eval()
     lstm.flatten_parameters()
     with torch.inference_mode():
-        inputs = [torch.from_numpy(v).to("cuda", kind) for v in values]
+        inputs = [torch.from_numpy(v).to(timer.device, kind) for v in values]
         calls = [lambda x=x: lstm(x) for x in inputs]
         result = _both_ways(timer, calls, "cudnn", attempt)
         result["kernels"] = attempt("cudnn kernels", lambda: timer.kernels(calls[0])) or []

@@ -11,13 +11,15 @@ Call = Callable[[], Any]
 
 
 class HostTimer:
-    """Without torch: no events, no graphs; what it calls GPU time is the host's. For dry runs."""
+    """Without a GPU: no events, no graphs; what it calls GPU time is the host's. For dry runs."""
 
-    torch: Any = None
-    stream = 0
+    device = "cpu"
 
-    def __init__(self, synchronize: Call) -> None:
-        self.synchronize = synchronize
+    def __init__(self, synchronize: Call, torch: Any = None) -> None:
+        self.synchronize, self.torch = synchronize, torch
+
+    def current_stream(self) -> int:
+        return 0
 
     def gpu_us(self, calls: Sequence[Call], repeats: int) -> list[float]:
         times = []
@@ -38,14 +40,19 @@ class HostTimer:
 class TorchTimer:
     """Events of torch on a stream of its own."""
 
+    device = "cuda"
+
     def __init__(self) -> None:
         import torch
 
         self.torch = torch
         self._stream = torch.cuda.Stream()
         torch.cuda.set_stream(self._stream)
-        self.stream = self._stream.cuda_stream
         self.synchronize = torch.cuda.synchronize
+
+    def current_stream(self) -> int:
+        """While a graph is captured, that of the capture."""
+        return int(self.torch.cuda.current_stream().cuda_stream)
 
     def gpu_us(self, calls: Sequence[Call], repeats: int) -> list[float]:
         """Of each call between two events, one call after the other."""

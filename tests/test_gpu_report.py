@@ -43,7 +43,7 @@ FLOORS = ((22, 22, 23), (26, 26, 28), (43, 46, 54), (40, 55, 245), (161, 295, 18
           (282, 551, 3592), (282, 551, 3592), (220, 220, 220))  # fmt: skip
 
 
-@pytest.mark.parametrize(("shape", "want"), zip(shapes.SHAPES, FLOORS, strict=True))
+@pytest.mark.parametrize(("shape", "want"), list(zip(shapes.SHAPES, FLOORS, strict=True)))
 def test_floors_and_targets(shape, want):
     got = [shapes.floor_us(shape, mode) for mode in ("bfloat16", "tf32", "float32")]
     assert got == pytest.approx(want, abs=0.55, rel=2e-3)

@@ -28,7 +28,7 @@ import device  # noqa: E402
 import shapes  # noqa: E402
 import table  # noqa: E402
 import timing  # noqa: E402
-from abi import Library, cublas_file  # noqa: E402
+from abi import Library  # noqa: E402
 from sections import Report, Section  # noqa: E402
 
 # Seconds each may take, in the order of what is worth most; together under nine minutes.
@@ -66,7 +66,7 @@ def run_section(arguments: argparse.Namespace, name: str) -> None:
         elif name in ("device_test", "sanitizer", "python_call"):
             getattr(device, name)(section, arguments.build)
         else:
-            library = Library(arguments.library, arguments.cublas or cublas_file())
+            library = Library(arguments.library, arguments.cublas)
             if name == "benchmark":
                 measure(library, section, emulated)
             elif name == "determinism":
@@ -144,7 +144,7 @@ def commit() -> str | None:
 
 def tiny(arguments: argparse.Namespace) -> None:
     """Three steps through each path, for a sanitizer."""
-    library = Library(arguments.library, arguments.cublas or cublas_file())
+    library = Library(arguments.library, arguments.cublas)
     wrong = checks.tiny(library)
     print("tiny: done" if not wrong else f"tiny: wrong in {wrong}", flush=True)
     sys.exit(1 if wrong else 0)

@@ -1,8 +1,6 @@
 """Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
 
-import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import lstmcore
 from lstmcore import cuda
 
 ROOT = Path(__file__).parent.parent
-PATHS = ("stepwise", "block", "cluster", "grid")
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
 
 
@@ -165,24 +162,3 @@ def test_no_library_and_no_cublas(gpu, monkeypatch):
     with pytest.raises(RuntimeError, match="device='cuda': LSTMCORE_CUDA_LIBRARY"):
         model().to("cuda")
     assert model().to("auto").device == "cpu"
-
-
-def test_the_device_report_on_the_emulator(built, tmp_path):
-    folder = built / "tests" / "cuda"
-    command = [sys.executable, str(ROOT / "bench" / "gpu_report.py"), "--no-torch"]
-    command += ["--library", str(folder / "liblstmcore_cuda_emulated.so")]
-    command += ["--cublas", str(folder / "libcublas_emulator.so")]
-    out = run([*command, "--name", "emulated", "--out", str(tmp_path)])
-    report = json.loads((tmp_path / "gpu-emulated.json").read_text())
-    parts = report["sections"]
-    assert set(parts) == {"smoke", "correctness", "determinism", "benchmark"}
-    assert all("errors" not in part and "failed" not in part for part in parts.values()), out
-    for name in ("smoke", "correctness"):
-        assert parts[name]["wrong"] == 0
-        assert {row["runs_as"] for row in parts[name]["rows"]} == set(PATHS)
-    assert {row["different"] for row in parts["determinism"]["rows"]} == {1}
-    assert [row["mode"] for row in parts["benchmark"]["rows"]] == [
-        "float32", "tf32", "float16", "bfloat16",
-    ]  # fmt: skip
-    assert all(row["ours"]["best_us"] > 0 for row in parts["benchmark"]["rows"])
-    assert "calls compared, 0 wrong" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,28 @@ def test_a_report_keeps_what_it_has(tmp_path, capsys):
     assert section.data["cut_short"]
     Section(Report(path), "another", 5).finish()
     assert set(json.loads(path.read_text())["sections"]) == {"part", "another"}
+
+
+@pytest.mark.skipif("LSTMCORE_EMULATOR" not in os.environ, reason="needs what .ci/cuda builds")
+def test_a_run_on_the_emulator(tmp_path):
+    folder = Path(os.environ["LSTMCORE_EMULATOR"])
+    command = [sys.executable, str(ROOT / "bench" / "gpu_report.py"), "--no-torch"]
+    command += ["--library", str(folder / "liblstmcore_cuda_emulated.so")]
+    command += ["--cublas", str(folder / "libcublas_emulator.so")]
+    command += ["--name", "emulated", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = done.stdout
+    report = json.loads((tmp_path / "gpu-emulated.json").read_text())
+    parts = report["sections"]
+    assert set(parts) == {"smoke", "correctness", "determinism", "benchmark"}
+    assert all("errors" not in part and "failed" not in part for part in parts.values()), out
+    for name in ("smoke", "correctness"):
+        assert parts[name]["wrong"] == 0
+        assert {row["runs_as"] for row in parts[name]["rows"]} == set(abi.PATHS[1:])
+    assert {row["different"] for row in parts["determinism"]["rows"]} == {1}
+    assert [row["mode"] for row in parts["benchmark"]["rows"]] == [
+        "float32", "tf32", "float16", "bfloat16",
+    ]  # fmt: skip
+    assert all(row["ours"]["best_us"] > 0 for row in parts["benchmark"]["rows"])
+    assert "calls compared, 0 wrong" in out

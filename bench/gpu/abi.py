@@ -60,14 +60,21 @@ def _fields(declaration: str, known: dict[str, Any]) -> list[tuple[str, Any]]:
 STRUCTURES = read_structures(HEADER.read_text(encoding="utf-8"))
 
 
-def cublas_file() -> str | None:
-    """That of PyPI's packages, or of the toolkit; None leaves it to the process and the loader."""
-    packages = ("nvidia/cu13/lib/libcublas.so.13", "nvidia/cublas/lib/libcublas.so.12")
-    places = [Path(entry or ".") / package for entry in sys.path for package in packages]
-    for home in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
-        if home:
-            places += [Path(home) / "lib64" / f"libcublas.so.{version}" for version in (13, 12)]
-    return next((str(place) for place in places if place.exists()), None)
+def cublas_folder() -> Path | None:
+    """That of PyPI's packages, or of the toolkit."""
+    places = [Path(entry or ".") / "nvidia" / "cu13" / "lib" for entry in sys.path]
+    places += [Path(entry or ".") / "nvidia" / "cublas" / "lib" for entry in sys.path]
+    homes = (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda")
+    places += [Path(home) / "lib64" for home in homes if home]
+    return next((place for place in places if any(place.glob("libcublasLt.so*"))), None)
+
+
+def load_cublas() -> None:
+    """So that the library finds it in the process."""
+    if folder := cublas_folder():
+        for name in ("libcublasLt.so", "libcublas.so"):
+            if found := sorted(folder.glob(f"{name}.1?")):
+                ctypes.CDLL(str(found[-1]), mode=ctypes.RTLD_GLOBAL)
 
 
 def to_bits(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -93,6 +100,8 @@ class Library:
     """The functions of one liblstmcore_cuda.so, and a context on its first GPU."""
 
     def __init__(self, file: Path | str, cublas: str | None = None) -> None:
+        if cublas is None:
+            load_cublas()
         text = HEADER.read_text(encoding="utf-8")
         version = int(re.search(r"#define LSTMCORE_CUDA_ABI (\d+)", text)[1])
         entry = ctypes.CDLL(str(file)).lstmcore_cuda_api

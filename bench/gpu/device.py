@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import build
-from abi import cublas_file
+from abi import cublas_folder
 from sections import Section
 
 
@@ -36,7 +36,7 @@ def environment(section: Section) -> None:
         )
         return re.search(r"release (\S+),", out.stdout)[1]
 
-    section.put(nvcc=section.attempt("nvcc", compiler), cublas=cublas_file())
+    section.put(nvcc=section.attempt("nvcc", compiler), cublas=str(cublas_folder()))
 
     def torch_versions() -> dict[str, Any]:
         import torch
@@ -118,7 +118,8 @@ def proposals(constants: dict[str, float]) -> dict[str, float]:
 def device_test(section: Section, folder: Path) -> None:
     """tests/cuda/test_cuda.cpp on this GPU: paths, dtypes and options against the CPU kernels."""
     program = next(folder.rglob("test_cuda_device"))
-    environment = {**os.environ, **({"LSTMCORE_CUBLAS": file} if (file := cublas_file()) else {})}
+    folders = [str(cublas_folder() or ""), os.environ.get("LD_LIBRARY_PATH", "")]
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, folders))}
     done = subprocess.run(
         [program], capture_output=True, text=True, timeout=max(section.left, 5), env=environment
     )

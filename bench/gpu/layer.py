@@ -73,7 +73,9 @@ class Layer:
             setattr(spec, f"has_{name}", limit is not None)
             setattr(spec, name, limit or 0.0)
         spec.activation, spec.recurrent_activation = TANH, SIGMOID
-        spec.dtype, spec.tf32 = DTYPES.index(dtype), tf32
+        spec.dtype = DTYPES.index(dtype)
+        # 1 is TensorFloat-32 by either name.
+        setattr(spec, "math" if hasattr(spec, "math") else "tf32", int(tf32))
         self.spec = spec
         W, R = np.split(cell.kernel, [cell.input_size])
         parts = {

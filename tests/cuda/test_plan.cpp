@@ -75,13 +75,12 @@ std::vector<Shape> shapes() {
   return all;
 }
 
-lstmcore_cuda_spec spec_of(const Shape& shape, int dtype, bool tf32 = false) {
+lstmcore_cuda_spec spec_of(const Shape& shape, int dtype) {
   lstmcore_cuda_spec spec{};
   spec.input_size = shape.I;
   spec.num_units = shape.H;
   spec.num_proj = shape.P;
   spec.dtype = dtype;
-  spec.tf32 = tf32;
   return spec;
 }
 
@@ -104,7 +103,6 @@ void check_within_device(const lstmcore_cuda_device& device, const Shape& shape,
   expect(rows * plan.groups >= shape.N && rows * (plan.groups - 1) < shape.N, what + ": rows");
   expect(units * plan.blocks_per_group >= shape.H && units * (plan.blocks_per_group - 1) < shape.H,
          what + ": units");
-  expect(rows * units <= kThreads, what + ": a thread for each (row, unit)");
   expect(plan.shared_bytes <= device.shared_per_block, what + ": shared memory");
   // What the block's part of R takes is in registers and shared memory: 256 threads have 65536 registers.
   const std::size_t weights = std::size_t(4 * units) * std::size_t(shape.H) * dtype_bytes(dtype);
@@ -118,10 +116,10 @@ void check_within_device(const lstmcore_cuda_device& device, const Shape& shape,
     expect(device.cooperative, what + ": cooperative");
     expect(std::int64_t(plan.groups) * plan.blocks_per_group <= device.multiprocessors,
            what + ": all blocks at once");
-    // A word for each (row, unit), in whole quads.
-    const std::size_t words = std::size_t(plan.groups) * std::size_t(rows) * std::size_t(shape.H);
-    expect(plan.exchange_bytes >= words * 4 && plan.exchange_bytes % 16 == 0 &&
-               plan.exchange_bytes <= (words + 3 * std::size_t(plan.groups) * std::size_t(rows)) * 4,
+    // For each row h as it is stored at least, and a word for each unit at most, in whole quads.
+    const std::size_t lanes = std::size_t(plan.groups) * std::size_t(rows);
+    expect(plan.exchange_bytes >= lanes * std::size_t(shape.H) * dtype_bytes(dtype) &&
+               plan.exchange_bytes % 16 == 0 && plan.exchange_bytes <= lanes * std::size_t(shape.H + 3) * 4,
            what + ": exchange " + std::to_string(plan.exchange_bytes));
   } else {
     expect(plan.exchange_bytes == 0, what + ": exchange");
@@ -249,7 +247,7 @@ void check_packing(std::int64_t H, int units, int dtype) {
       "packing H" + std::to_string(H) + " units" + std::to_string(units) + " dtype" + std::to_string(dtype);
   const bool wide = dtype == LSTMCORE_CUDA_FLOAT32;
   const Tiling tiling = make_tiling(H, units, wide ? 4 : 2);
-  expect(tiling.padded_k() >= H && tiling.words % 8 == 0, what + ": tiling");
+  expect(tiling.slices * tiling.slice_length >= H && tiling.words % 8 == 0, what + ": tiling");
   // 16-bit types tell few values apart: those of the gate rows and of K in turn.
   for (const bool by_k : {false, true}) {
     std::vector<float> R(std::size_t(H * 4 * H));

@@ -1,6 +1,6 @@
 // CUDA's runtime on the CPU, as far as cuda/ needs it, so that its code can be tested where there is no GPU.
 // Memory of the "device" is that of the host; work is done when it is enqueued. Every thread of a kernel is
-// a fiber (fibers.cpp), which finds errors of logic, indices and protocol; or a thread of the system
+// a fiber (kernels.cpp), which finds errors of logic, indices and protocol; or a thread of the system
 // (threads.cpp), for ThreadSanitizer, which finds what is not ordered. Timing is not a GPU's.
 #pragma once
 

@@ -156,7 +156,7 @@ class CudaLayer {
     spec.activation = int(activation_from_name(from["activation"].cast<std::string>()));
     spec.recurrent_activation = int(activation_from_name(from["recurrent_activation"].cast<std::string>()));
     spec.dtype = from["dtype"].cast<int>();
-    spec.tf32 = from["tf32"].cast<bool>();
+    spec.math = from["math"].cast<int>();
     return spec;
   }
 

@@ -16,7 +16,7 @@ from lstmcore.models import arguments
 from lstmcore.models.description import Cell, StackLayer
 
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
-MATHS = ("ieee", "tf32")
+MATHS = ("ieee", "tf32", "tf32x3")
 # Roles of weights as Cell has them, and as the library does.
 _ROLES = {
     "bias": "b",
@@ -62,7 +62,7 @@ class CudaModel:
         spec = {
             **vars(cell.spec),
             "dtype": cuda.DTYPES.index(self.dtype),
-            "tf32": self.math == "tf32",
+            "math": MATHS.index(self.math),
         }
         return _core.CudaLayer(self._context, spec, weights)
 

@@ -1,0 +1,268 @@
+// The persistent kernel of tensor cores, for one exchange; included by one .cu file for each. plan.h has the
+// layout of the weights, the products and h.
+//
+// Registers hold weights. What a cell needs from step to step (state, input gates) is in its thread's own
+// places in shared memory, which no other thread reads.
+#pragma once
+
+#include "exchange.h"
+#include "owned_cell.h"
+#include "persistent_launch.h"
+
+namespace lstmcore {
+namespace cuda {
+namespace {
+
+// x as hi + lo, both of which tf32 holds; lo's own rounding error is 2^-21 of x or less.
+struct Split {
+  std::uint32_t hi, lo;
+  __device__ __forceinline__ explicit Split(std::uint32_t x)
+      : hi(x & 0xffffe000u), lo(float_to_bits(bits_to_float(x) - bits_to_float(hi))) {}
+};
+
+template <class O>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
+                                             O operand) {
+  mma(d, a, b0, b1, operand);
+}
+// The small products first.
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
+                                             tf32x3) {
+  std::uint32_t word[4] = {a.x, a.y, a.z, a.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) keep_packed(word[i]);
+  const Split a0(word[0]), a1(word[1]), a2(word[2]), a3(word[3]), first(b0), second(b1);
+  const uint4 hi{a0.hi, a1.hi, a2.hi, a3.hi};
+  mma(d, {a0.lo, a1.lo, a2.lo, a3.lo}, first.hi, second.hi, tf32{});
+  mma(d, hi, first.lo, second.lo, tf32{});
+  mma(d, hi, first.hi, second.hi, tf32{});
+}
+
+// Sums of TILES tiles of 8 batch rows (1 or 2) for the 8 units of a warp: [][product]. Where there is one
+// tile, even and odd products of K have sums of their own, so that fewer wait for one another.
+struct Sums {
+  float of[2][2][4];
+};
+
+// A thread's share of R.
+template <class O>
+struct Fragments {
+  static constexpr int kChunks = kMmaRegisterWords / kChunkWords, kQuads = kChunkWords / 4;
+  uint4 in_registers[kChunks * kQuads];
+  const uint4* in_shared;
+  int chunks, shared_chunks;
+
+  __device__ __forceinline__ void load(const PersistentArgs& args, int block, uint4* shared) {
+    const int all = args.tiling.words / 4, quads = all < kChunks * kQuads ? all : kChunks * kQuads;
+    chunks = quads / kQuads;
+    shared_chunks = (all - quads) / kQuads;
+    const uint4* from = args.words + std::int64_t(block) * all * kThreads + threadIdx.x;
+#pragma unroll
+    for (int q = 0; q < kChunks * kQuads; ++q)
+      in_registers[q] = q < quads ? from[q * kThreads] : make_uint4(0, 0, 0, 0);
+#pragma unroll 1
+    for (int q = quads; q < all; ++q) shared[(q - quads) * kThreads + threadIdx.x] = from[q * kThreads];
+    in_shared = shared + threadIdx.x;
+  }
+
+  template <int TILES>
+  static __device__ __forceinline__ void chunk(const uint4& a0, const uint4& a1, const uint4& a2, const uint4& a3,
+                                               const std::uint32_t* h, int stride, Sums& sums) {
+#pragma unroll
+    for (int tile = 0; tile < TILES; ++tile) {
+      const uint4 b = *reinterpret_cast<const uint4*>(h + tile * kColumns * stride);
+      auto& first = sums.of[tile];
+      auto& second = sums.of[TILES == 1 ? 1 : tile];
+      multiply_add(first[0], a0, b.x, b.y, O{});
+      multiply_add(first[1], a1, b.x, b.y, O{});
+      multiply_add(second[0], a2, b.z, b.w, O{});
+      multiply_add(second[1], a3, b.z, b.w, O{});
+    }
+  }
+
+  // h: the lane's words of the slice's first chunk, in the lane's row of the first tile.
+  template <int TILES>
+  __device__ __forceinline__ void multiply(const std::uint32_t* h, int stride, Sums& sums) const {
+#pragma unroll
+    for (int c = 0; c < kChunks; ++c) {
+      if (c >= chunks) break;
+      const uint4* a = in_registers + c * kQuads;
+      chunk<TILES>(a[0], a[1], a[2], a[3], h + c * kChunkWords, stride, sums);
+    }
+#pragma unroll 1  // unrolled, it would take the registers that hold weights
+    for (int c = 0; c < shared_chunks; ++c) {
+      const uint4* a = in_shared + c * kQuads * kThreads;
+      chunk<TILES>(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads], h + (chunks + c) * kChunkWords, stride,
+                   sums);
+    }
+  }
+};
+
+// Where things are in the block's shared memory; Tiling::shared_bytes has the sizes.
+struct MmaShared {
+  uint4* weights;
+  std::uint32_t* buffers;  // [2][rows][stride]
+  Pre<float>* partials;    // [slices][columns of the group][row tiles][32]
+  Pre<float>* inputs;      // [cells][kThreads]: x W
+  float2* states;          // [cells][kThreads]: c, h
+  std::uint64_t* barriers;
+
+  __device__ __forceinline__ MmaShared(const Tiling& tiling, int rows) {
+    const int cells = tiling.cells(rows);
+    weights = reinterpret_cast<uint4*>(dynamic_shared());
+    buffers = reinterpret_cast<std::uint32_t*>(weights + tiling.shared_words() / 4 * kThreads);
+    partials = reinterpret_cast<Pre<float>*>(buffers + 2 * rows * tiling.h_stride);
+    inputs = partials + tiling.slices * rows * tiling.units;
+    states = reinterpret_cast<float2*>(inputs + cells * kThreads);
+    barriers = reinterpret_cast<std::uint64_t*>(states + cells * kThreads);
+  }
+};
+
+// The words of h that R is multiplied with first, and zeros where no step writes.
+template <class O>
+__device__ __forceinline__ void start_buffers(const PersistentArgs& args, int rows, int group,
+                                              std::uint32_t* buffers) {
+  using S = typename Operand<O>::Stored;
+  const int stride = args.tiling.h_stride;
+#pragma unroll 1
+  for (int i = int(threadIdx.x); i < 2 * rows * stride; i += kThreads) {
+    const int row = i / stride;
+    const std::int64_t n = std::int64_t(group) * rows + row;
+    std::uint32_t word = 0;
+#pragma unroll
+    for (int part = 0; part < Operand<O>::kPerWord; ++part) {
+      const std::int64_t k = std::int64_t(i % stride) * Operand<O>::kPerWord + part;
+      if (args.h0 && row < rows && n < args.N && k < args.H)
+        word |= Operand<O>::bits(cuda::load(static_cast<const S*>(args.h0)[n * args.H + k])) << (16 * part);
+    }
+    buffers[i] = word;
+  }
+}
+
+// What a thread finishes: the 8 units of its warp are dealt out, one to every 4 lanes, and the columns of the
+// group, two products to a tile, among the warps that share those units.
+template <class O>
+struct MmaOwner {
+  using S = typename Operand<O>::Stored;
+  const PersistentArgs& args;
+  int lane, slice, row_tile, rows, group;
+  std::int64_t unit;
+
+  __device__ __forceinline__ int columns() const { return rows / 4; }  // of a lane
+  __device__ __forceinline__ int row(int column) const {
+    return column / 2 * kColumns + lane % 4 * 2 + column % 2;
+  }
+  __device__ __forceinline__ OwnedCell<S> cell(int column) const {
+    return OwnedCell<S>(args, std::int64_t(group) * rows + row(column), unit);
+  }
+  // Of a lane's sum of a slice.
+  __device__ __forceinline__ int partial(int slice, int column) const {
+    return ((slice * columns() + column) * args.tiling.row_tiles + row_tile) * 32 + lane;
+  }
+  __device__ __forceinline__ int place(int column) const {
+    return column / args.tiling.slices * kThreads + int(threadIdx.x);
+  }
+
+  // f(column, cell, place) for each of the thread's cells.
+  template <class F>
+  __device__ __forceinline__ void each(const F& f) const {
+#pragma unroll 1
+    for (int column = slice; column < columns(); column += args.tiling.slices) f(column, cell(column), place(column));
+  }
+
+  // All lanes of a warp, for the same column.
+  template <class Exchange>
+  __device__ __forceinline__ void publish(Exchange& exchange, std::int64_t t, int column, float h) const {
+    const std::uint32_t bits = Operand<O>::bits(h);
+    if constexpr (Operand<O>::kPerWord == 1) {
+      exchange.publish(t, row(column), int(unit), bits);
+    } else {
+      const std::uint32_t next = shuffle_xor(bits, 4);  // the unit beside it
+      if (unit % 2 == 0) exchange.publish(t, row(column), int(unit / 2), bits | next << 16);
+    }
+  }
+};
+
+template <class O, int TILES>
+__device__ __forceinline__ void multiply_tiles(const Fragments<O>& fragments, const MmaOwner<O>& owner,
+                                               const std::uint32_t* h, Pre<float>* partials) {
+  const int stride = owner.args.tiling.h_stride;
+#pragma unroll 1
+  for (int tile = 0; tile < owner.rows / kColumns; tile += TILES) {
+    Sums sums{};
+    fragments.template multiply<TILES>(h + tile * kColumns * stride, stride, sums);
+    if (TILES == 1)
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sums.of[0][i / 4][i % 4] += sums.of[1][i / 4][i % 4];
+#pragma unroll
+    for (int column = 0; column < 2 * TILES; ++column) {
+      const auto& of = sums.of[column / 2];
+      const int e = column % 2;
+      partials[owner.partial(owner.slice, 2 * tile + column)] = {of[0][e], of[0][2 + e], of[1][e], of[1][2 + e]};
+    }
+  }
+}
+
+template <class O, int TILES, class Exchange>
+__global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant__ PersistentArgs args) {
+  using S = typename Operand<O>::Stored;
+  const Tiling& tiling = args.tiling;
+  const int rows = args.rows, block = int(blockIdx.x) % tiling.blocks, group = int(blockIdx.x) / tiling.blocks;
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, row_tile = warp % tiling.row_tiles;
+  const MmaOwner<O> owner{args,  lane, warp / tiling.row_tiles, row_tile, rows,
+                          group, std::int64_t(block) * tiling.units + row_tile * 8 + lane / 4};
+  const MmaShared shared(tiling, rows);
+  Fragments<O> fragments;
+  fragments.load(args, block, shared.weights);
+  const OwnedUnit unit(args, owner.unit);
+  owner.each([&](int, OwnedCell<S> cell, int place) {
+    cell.start(args);
+    shared.states[place] = float2{cell.c, cell.h};
+  });
+  start_buffers<O>(args, rows, group, shared.buffers);  // the first h is at hand everywhere: no exchange
+  Exchange exchange{
+      {&args, rows, group, int(gridDim.x) / tiling.blocks, block, shared.buffers, shared.barriers}};
+  exchange.begin();
+  __syncthreads();
+
+  const int own_words = owner.slice * tiling.words + lane / 4 * tiling.h_stride + lane % 4 * 4;
+  for (std::int64_t t = 0; t < args.T; ++t) {
+    const std::int64_t position = args.reverse ? args.T - 1 - t : t;
+    owner.each([&](int, const OwnedCell<S>& cell, int place) {  // on its way while h is waited for
+      if (cell.real) start_copy(reinterpret_cast<float4*>(&shared.inputs[place]), cell.projected(args, position));
+    });
+    std::uint32_t* h = shared.buffers + (t & 1) * rows * tiling.h_stride;
+    if (t > 0 && !exchange.receive(t, h)) break;
+    multiply_tiles<O, TILES>(fragments, owner, h + own_words, shared.partials);
+    wait_copies();
+    __syncthreads();
+
+    owner.each([&](int column, OwnedCell<S> cell, int place) {
+      const float2 state = shared.states[place];
+      cell.c = state.x;
+      cell.h = state.y;
+      Pre<float> sum = shared.partials[owner.partial(0, column)];
+#pragma unroll 1
+      for (int s = 1; s < tiling.slices; ++s) sum = sum + shared.partials[owner.partial(s, column)];
+      const Pre<float> input = cell.real ? shared.inputs[place] : Pre<float>{};
+      cell.step(args, unit.options, position, position < steps_left(args, cell.n), input + unit.bias + sum);
+      shared.states[place] = float2{cell.c, cell.h};
+      if (t + 1 < args.T) owner.publish(exchange, t, column, cell.h);
+    });
+  }
+  owner.each([&](int, OwnedCell<S> cell, int place) {
+    cell.c = shared.states[place].x;
+    cell.h = shared.states[place].y;
+    cell.finish(args);
+  });
+  exchange.end();
+}
+
+template <class O, class Exchange>
+void launch_tiles(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream) {
+  launch(plan.rows_per_group == kColumns ? mma_kernel<O, 1, Exchange> : mma_kernel<O, 2, Exchange>, plan, args, stream);
+}
+
+}  // namespace
+}  // namespace cuda
+}  // namespace lstmcore

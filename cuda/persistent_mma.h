@@ -21,13 +21,13 @@ struct Split {
 };
 
 template <class O>
-__device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
-                                             O operand) {
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std::uint32_t b0,
+                                             std::uint32_t b1, O operand) {
   mma(d, a, b0, b1, operand);
 }
 // The small products first.
-__device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
-                                             tf32x3) {
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std::uint32_t b0,
+                                             std::uint32_t b1, tf32x3) {
   std::uint32_t word[4] = {a.x, a.y, a.z, a.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) keep_packed(word[i]);
@@ -66,8 +66,9 @@ struct Fragments {
   }
 
   template <int TILES>
-  static __device__ __forceinline__ void chunk(const uint4& a0, const uint4& a1, const uint4& a2, const uint4& a3,
-                                               const std::uint32_t* h, int stride, Sums& sums) {
+  static __device__ __forceinline__ void chunk(const uint4& a0, const uint4& a1, const uint4& a2,
+                                               const uint4& a3, const std::uint32_t* h, int stride,
+                                               Sums& sums) {
 #pragma unroll
     for (int tile = 0; tile < TILES; ++tile) {
       const uint4 b = *reinterpret_cast<const uint4*>(h + tile * kColumns * stride);
@@ -92,8 +93,8 @@ struct Fragments {
 #pragma unroll 1  // unrolled, it would take the registers that hold weights
     for (int c = 0; c < shared_chunks; ++c) {
       const uint4* a = in_shared + c * kQuads * kThreads;
-      chunk<TILES>(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads], h + (chunks + c) * kChunkWords, stride,
-                   sums);
+      chunk<TILES>(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads], h + (chunks + c) * kChunkWords,
+                   stride, sums);
     }
   }
 };
@@ -167,7 +168,8 @@ struct MmaOwner {
   template <class F>
   __device__ __forceinline__ void each(const F& f) const {
 #pragma unroll 1
-    for (int column = slice; column < columns(); column += args.tiling.slices) f(column, cell(column), place(column));
+    for (int column = slice; column < columns(); column += args.tiling.slices)
+      f(column, cell(column), place(column));
   }
 
   // All lanes of a warp, for the same column.
@@ -198,7 +200,8 @@ __device__ __forceinline__ void multiply_tiles(const Fragments<O>& fragments, co
     for (int column = 0; column < 2 * TILES; ++column) {
       const auto& of = sums.of[column / 2];
       const int e = column % 2;
-      partials[owner.partial(owner.slice, 2 * tile + column)] = {of[0][e], of[0][2 + e], of[1][e], of[1][2 + e]};
+      partials[owner.partial(owner.slice, 2 * tile + column)] = {of[0][e], of[0][2 + e], of[1][e],
+                                                                 of[1][2 + e]};
     }
   }
 }
@@ -207,10 +210,16 @@ template <class O, int TILES, class Exchange>
 __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant__ PersistentArgs args) {
   using S = typename Operand<O>::Stored;
   const Tiling& tiling = args.tiling;
-  const int rows = args.rows, block = int(blockIdx.x) % tiling.blocks, group = int(blockIdx.x) / tiling.blocks;
+  const int rows = args.rows, block = int(blockIdx.x) % tiling.blocks,
+            group = int(blockIdx.x) / tiling.blocks;
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, row_tile = warp % tiling.row_tiles;
-  const MmaOwner<O> owner{args,  lane, warp / tiling.row_tiles, row_tile, rows,
-                          group, std::int64_t(block) * tiling.units + row_tile * 8 + lane / 4};
+  const MmaOwner<O> owner{args,
+                          lane,
+                          warp / tiling.row_tiles,
+                          row_tile,
+                          rows,
+                          group,
+                          std::int64_t(block) * tiling.units + row_tile * 8 + lane / 4};
   const MmaShared shared(tiling, rows);
   Fragments<O> fragments;
   fragments.load(args, block, shared.weights);
@@ -229,7 +238,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant_
   for (std::int64_t t = 0; t < args.T; ++t) {
     const std::int64_t position = args.reverse ? args.T - 1 - t : t;
     owner.each([&](int, const OwnedCell<S>& cell, int place) {  // on its way while h is waited for
-      if (cell.real) start_copy(reinterpret_cast<float4*>(&shared.inputs[place]), cell.projected(args, position));
+      if (cell.real)
+        start_copy(reinterpret_cast<float4*>(&shared.inputs[place]), cell.projected(args, position));
     });
     std::uint32_t* h = shared.buffers + (t & 1) * rows * tiling.h_stride;
     if (t > 0 && !exchange.receive(t, h)) break;
@@ -260,7 +270,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant_
 
 template <class O, class Exchange>
 void launch_tiles(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream) {
-  launch(plan.rows_per_group == kColumns ? mma_kernel<O, 1, Exchange> : mma_kernel<O, 2, Exchange>, plan, args, stream);
+  launch(plan.rows_per_group == kColumns ? mma_kernel<O, 1, Exchange> : mma_kernel<O, 2, Exchange>, plan,
+         args, stream);
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ struct Costs {
   double stepwise_us = 5.5;  // two launches inside a graph
   double launch_us = 8.0;    // once per persistent launch
   double gemm_float32_tflops = 45, gemm_tf32_tflops = 250, gemm_half_tflops = 500, gemm_float64_tflops = 40;
-  double weights_tb_per_s = 4.0;  // of R, read again in each step
-  int full_clusters = 7;          // clusters of 16 that run at once
-  double mma_clocks = 6.5;        // a product of a warp; four warps multiply at once
+  double weights_tb_per_s = 4.0;               // of R, read again in each step
+  int full_clusters = 7;                       // clusters of 16 that run at once
+  double mma_clocks = 6.5;                     // a product of a warp; four warps multiply at once
   double cluster_bytes = 21, grid_bytes = 38;  // of h, into a multiprocessor per clock
 };
 constexpr Costs kCosts;
@@ -60,7 +60,8 @@ double stepwise_us(const lstmcore_cuda_spec& spec, std::int64_t batch) {
 }
 
 bool fits(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling) {
-  if ((!tiling.mma && plan.rows_per_group * tiling.units > kThreads) || plan.shared_bytes > device.shared_per_block)
+  if ((!tiling.mma && plan.rows_per_group * tiling.units > kThreads) ||
+      plan.shared_bytes > device.shared_per_block)
     return false;
   switch (plan.path) {
     case LSTMCORE_CUDA_BLOCK:
@@ -81,10 +82,10 @@ double persistent_us(const lstmcore_cuda_device& device, const lstmcore_cuda_pla
                                                             kCosts.full_clusters * (16 / tiling.blocks))
                                    : plan.groups;
   const double bytes = 4.0 * plan.rows_per_group * tiling.h_words;
-  const double exchange =
-      plan.path == LSTMCORE_CUDA_BLOCK     ? kCosts.block_us
-      : plan.path == LSTMCORE_CUDA_CLUSTER ? kCosts.cluster_us + clocks_us(bytes / kCosts.cluster_bytes)
-                                           : kCosts.grid_us + clocks_us(bytes / kCosts.grid_bytes);
+  const double exchange = plan.path == LSTMCORE_CUDA_BLOCK ? kCosts.block_us
+                          : plan.path == LSTMCORE_CUDA_CLUSTER
+                              ? kCosts.cluster_us + clocks_us(bytes / kCosts.cluster_bytes)
+                              : kCosts.grid_us + clocks_us(bytes / kCosts.grid_bytes);
   const double waves = double(ceil_div(plan.groups, std::max<std::int64_t>(at_once, 1)));
   return waves * (kCosts.cell_us + exchange + multiply_us(tiling, plan, spec));
 }
@@ -139,11 +140,12 @@ void each_weight(const Tiling& tiling, int per_word, int thread, const F& visit)
         visit(word, part, slice * tiling.slice_length + word * per_word + part, row % 4, row / 4);
         continue;
       }
-      // A word of the first factor: rows 0-7 or 8-15 of a product, the first or the second of lane l's columns.
+      // A word of the first factor: rows 0-7 or 8-15 of a product, the first or the second of lane l's
+      // columns.
       const int chunk = word / kChunkWords, in_chunk = word % kChunkWords / 8, product = word % 8 / 4;
       const int lower = word % 2, second = word % 4 / 2;
-      const int h_word = (slice * (tiling.words / kChunkWords) + chunk) * kChunkWords + lane % 4 * 4 +
-                         in_chunk * 2 + second;
+      const int h_word =
+          (slice * (tiling.words / kChunkWords) + chunk) * kChunkWords + lane % 4 * 4 + in_chunk * 2 + second;
       visit(word, part, h_word * per_word + part, 2 * product + lower, tile * 8 + lane / 4);
     }
 }

@@ -36,8 +36,8 @@ namespace cuda {
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kRegisterWords = 128;
 constexpr int kMmaRegisterWords = 176;
-constexpr int kMaxRows = 8;     // batch rows of a group: 1, 4 or 8
-constexpr int kColumns = 8;     // of a product of tensor cores; a group has 1, 2 or 4 times these rows
+constexpr int kMaxRows = 8;  // batch rows of a group: 1, 4 or 8
+constexpr int kColumns = 8;  // of a product of tensor cores; a group has 1, 2 or 4 times these rows
 constexpr int kChunkWords = 16;
 constexpr std::size_t kExchangeLimit = std::size_t{64}
                                        << 20;  // bytes of h on its way between blocks, a launch

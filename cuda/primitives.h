@@ -60,10 +60,10 @@ static __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wa
 
 // d += a b, by all lanes of a warp: 16 gate rows and 8 columns, 16 deep with 16-bit types and 8 with tf32,
 // which ignores the low 13 bits of a word.
-#define LSTMCORE_MMA(shape, type)                                                                    \
-  asm("mma.sync.aligned." shape ".row.col.f32." type "." type                                        \
-      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                         \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                               \
+#define LSTMCORE_MMA(shape, type)                                            \
+  asm("mma.sync.aligned." shape ".row.col.f32." type "." type                \
+      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                       \
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1))
 static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
                                            float16) {

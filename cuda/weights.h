@@ -97,7 +97,7 @@ class LayerWeights {
   int dtype_;
   std::int64_t H_;
   DeviceMemory W_, R_, bias_, p_i_, p_f_, p_o_, projection_;
-  std::vector<float> host_R_;  // [H, 4H], where there may be a persistent kernel
+  std::vector<float> host_R_;                            // [H, 4H], where there may be a persistent kernel
   std::map<std::pair<bool, int>, DeviceMemory> packed_;  // by kernel and units of a block
 };
 

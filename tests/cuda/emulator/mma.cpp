@@ -1,5 +1,5 @@
-// Products of tensor cores. The fragments are those of the PTX manual, "Matrix fragments for mma.m16n8k16 with
-// floating point type" and "for mma.m16n8k8" with .tf32, in its names: element i of a lane's a, b, c.
+// Products of tensor cores. The fragments are those of the PTX manual, "Matrix fragments for mma.m16n8k16
+// with floating point type" and "for mma.m16n8k8" with .tf32, in its names: element i of a lane's a, b, c.
 #include "emulated_primitives.h"
 
 namespace emulator {
@@ -29,7 +29,9 @@ void mma_16bit(float (&d)[4], const LaneValues* lanes, float (*load)(std::uint16
   Factors<16> factors;
   for (int laneid = 0; laneid < 32; ++laneid) {
     const int group_id = laneid >> 2, thread_in_group = laneid % 4;
-    const auto element = [&](int i) { return load(std::uint16_t(lanes[laneid].word[i / 2] >> (16 * (i % 2)))); };
+    const auto element = [&](int i) {
+      return load(std::uint16_t(lanes[laneid].word[i / 2] >> (16 * (i % 2))));
+    };
     for (int i = 0; i < 8; ++i) {
       const int row = (0 <= i && i < 2) || (4 <= i && i < 6) ? group_id : group_id + 8;
       const int column = i < 4 ? thread_in_group * 2 + (i & 1) : thread_in_group * 2 + (i & 1) + 8;
@@ -52,7 +54,8 @@ void mma_tf32(float (&d)[4], const LaneValues* lanes) {
       const int column = i < 2 ? thread_in_group : thread_in_group + 4;
       factors.A[row][column] = tf32_of(lanes[laneid].word[i]);
     }
-    for (int i = 0; i < 2; ++i) factors.B[thread_in_group + 4 * i][group_id] = tf32_of(lanes[laneid].word[4 + i]);
+    for (int i = 0; i < 2; ++i)
+      factors.B[thread_in_group + 4 * i][group_id] = tf32_of(lanes[laneid].word[4 + i]);
   }
   accumulate(d, factors);
 }

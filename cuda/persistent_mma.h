@@ -149,6 +149,15 @@ struct MmaOwner {
   int lane, slice, row_tile, rows, group;
   std::int64_t unit;
 
+  __device__ __forceinline__ MmaOwner(const PersistentArgs& args, int block, int group)
+      : args(args),
+        lane(int(threadIdx.x) % 32),
+        slice(int(threadIdx.x) / 32 / args.tiling.row_tiles),
+        row_tile(int(threadIdx.x) / 32 % args.tiling.row_tiles),
+        rows(args.rows),
+        group(group),
+        unit(std::int64_t(block) * args.tiling.units + row_tile * 8 + lane / 4) {}
+
   __device__ __forceinline__ int columns() const { return rows / 4; }  // of a lane
   __device__ __forceinline__ int row(int column) const {
     return column / 2 * kColumns + lane % 4 * 2 + column % 2;
@@ -210,16 +219,9 @@ template <class O, int TILES, class Exchange>
 __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant__ PersistentArgs args) {
   using S = typename Operand<O>::Stored;
   const Tiling& tiling = args.tiling;
-  const int rows = args.rows, block = int(blockIdx.x) % tiling.blocks,
-            group = int(blockIdx.x) / tiling.blocks;
-  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, row_tile = warp % tiling.row_tiles;
-  const MmaOwner<O> owner{args,
-                          lane,
-                          warp / tiling.row_tiles,
-                          row_tile,
-                          rows,
-                          group,
-                          std::int64_t(block) * tiling.units + row_tile * 8 + lane / 4};
+  const int rows = args.rows;
+  const int block = int(blockIdx.x) % tiling.blocks, group = int(blockIdx.x) / tiling.blocks;
+  const MmaOwner<O> owner(args, block, group);
   const MmaShared shared(tiling, rows);
   Fragments<O> fragments;
   fragments.load(args, block, shared.weights);
@@ -234,7 +236,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant_
   exchange.begin();
   __syncthreads();
 
-  const int own_words = owner.slice * tiling.words + lane / 4 * tiling.h_stride + lane % 4 * 4;
+  // A slice has as many words in a row of h as a thread has of weights.
+  const int own_words = owner.slice * tiling.words + owner.lane / 4 * tiling.h_stride + owner.lane % 4 * 4;
   for (std::int64_t t = 0; t < args.T; ++t) {
     const std::int64_t position = args.reverse ? args.T - 1 - t : t;
     owner.each([&](int, const OwnedCell<S>& cell, int place) {  // on its way while h is waited for

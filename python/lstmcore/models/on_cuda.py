@@ -17,6 +17,7 @@ from lstmcore.models.description import Cell, StackLayer
 
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
 MATHS = ("ieee", "tf32", "tf32x3")
+KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores
 # Roles of weights as Cell has them, and as the library does.
 _ROLES = {
     "bias": "b",
@@ -71,7 +72,10 @@ class CudaModel:
         plans = [
             native.plan(steps, batch, _path(path)) for layer in self._native for native in layer
         ]
-        return [{**plan, "path": PATHS[plan["path"]]} for plan in plans]
+        return [
+            {**plan, "path": PATHS[plan["path"]], "kernel": KERNELS[plan["kernel"]]}
+            for plan in plans
+        ]
 
     def __call__(self, x: Any, call: CudaCall) -> Any:
         path = _path(call.path)

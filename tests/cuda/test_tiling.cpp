@@ -84,12 +84,21 @@ void check_layouts() {
         const int bytes = int(dtype_bytes(dtype));
         const Tiling mma = make_mma_tiling(H, units, bytes);
         check_packing(make_tiling(H, units, bytes), H, dtype, LSTMCORE_CUDA_IEEE);
-        check_packing(mma, H, dtype, LSTMCORE_CUDA_TF32);
+        check_packing(mma, H, dtype, LSTMCORE_CUDA_TF32X3);
         expect(mma.h_stride % 32 == 16, describe(mma, H, dtype) + ": rows half of the banks apart");
         expect(mma.slices * mma.words * 4 / bytes >= H && mma.h_stride >= mma.slices * mma.words,
                describe(mma, H, dtype) + ": room for all of h");
         for (const int rows : {8, 16, 32}) check_owners<float16>(mma, H, 21, rows);
       }
+}
+
+void check_rounding() {
+  const float R[4] = {1 + 0x1p-11f, 1 - 0x1p-13f, -3 - 0x1p-12f, 0x1p-140f};
+  const std::uint32_t wanted[4] = {float_to_bits(1 + 0x1p-10f), float_to_bits(1), float_to_bits(-3), 0};
+  const auto packed =
+      pack_recurrent(make_mma_tiling(1, 8, 4), 1, R, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_TF32);
+  const std::size_t at[4] = {0, 1, std::size_t(kThreads) * 4, std::size_t(kThreads) * 4 + 1};
+  for (int gate = 0; gate < 4; ++gate) expect(packed[at[gate]] == wanted[gate], "tf32 rounds to nearest");
 }
 
 lstmcore_cuda_plan plan(const lstmcore_cuda_spec& spec, std::int64_t batch, int path, int* status) {
@@ -118,6 +127,7 @@ void check_choice() {
     expect(plan(spec, batch, LSTMCORE_CUDA_AUTO, &status).kernel == LSTMCORE_CUDA_KERNEL_MMA,
            "tf32 on tensor cores: " + rows);
   }
+  spec.num_units = 256;
   for (const int kernel : {LSTMCORE_CUDA_KERNEL_FMA, LSTMCORE_CUDA_KERNEL_MMA})
     for (const int rows : {1, 4, 8, 16, 32}) {
       spec.kernel = kernel;
@@ -136,6 +146,7 @@ void check_choice() {
 
 void tests(lstmcore_cuda_context*) {
   check_layouts();
+  check_rounding();
   check_choice();
 }
 

@@ -5,6 +5,8 @@
 // places in shared memory, which no other thread reads.
 #pragma once
 
+#include <type_traits>
+
 #include "exchange.h"
 #include "owned_cell.h"
 #include "persistent_launch.h"
@@ -39,10 +41,13 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const uint4& a, std:
 }
 
 // Sums of TILES tiles of 8 batch rows (1 or 2) for the 8 units of a warp: [][product]. Where there is one
-// tile, even and odd products of K have sums of their own, so that fewer wait for one another.
+// tile, even and odd products of K have sums of their own, so that fewer wait for one another; but with
+// tf32x3, where the halves of the factors take those registers.
 struct Sums {
   float of[2][2][4];
 };
+template <class O, int TILES>
+constexpr bool kEvenAndOdd = TILES == 1 && !std::is_same<O, tf32x3>::value;
 
 // A thread's share of R.
 template <class O>
@@ -65,15 +70,24 @@ struct Fragments {
     in_shared = shared + threadIdx.x;
   }
 
+  // The lane's words of a chunk, in each tile.
+  template <int TILES>
+  struct Columns {
+    uint4 tile[TILES];
+    __device__ __forceinline__ Columns(const std::uint32_t* h, int stride) {
+#pragma unroll
+      for (int i = 0; i < TILES; ++i) tile[i] = *reinterpret_cast<const uint4*>(h + i * kColumns * stride);
+    }
+  };
+
   template <int TILES>
   static __device__ __forceinline__ void chunk(const uint4& a0, const uint4& a1, const uint4& a2,
-                                               const uint4& a3, const std::uint32_t* h, int stride,
-                                               Sums& sums) {
+                                               const uint4& a3, const Columns<TILES>& columns, Sums& sums) {
 #pragma unroll
     for (int tile = 0; tile < TILES; ++tile) {
-      const uint4 b = *reinterpret_cast<const uint4*>(h + tile * kColumns * stride);
+      const uint4& b = columns.tile[tile];
       auto& first = sums.of[tile];
-      auto& second = sums.of[TILES == 1 ? 1 : tile];
+      auto& second = sums.of[kEvenAndOdd<O, TILES> ? 1 : tile];
       multiply_add(first[0], a0, b.x, b.y, O{});
       multiply_add(first[1], a1, b.x, b.y, O{});
       multiply_add(second[0], a2, b.z, b.w, O{});
@@ -81,20 +95,28 @@ struct Fragments {
     }
   }
 
-  // h: the lane's words of the slice's first chunk, in the lane's row of the first tile.
+  // h: the lane's words of the slice's first chunk, in the lane's row of the first tile. The words of the
+  // next chunk are on their way while one is multiplied; after the last, the last ones again.
   template <int TILES>
   __device__ __forceinline__ void multiply(const std::uint32_t* h, int stride, Sums& sums) const {
+    const std::uint32_t* const last = h + (chunks + shared_chunks - 1) * kChunkWords;
+    Columns<TILES> columns(h, stride);
 #pragma unroll
     for (int c = 0; c < kChunks; ++c) {
       if (c >= chunks) break;
+      h = h == last ? last : h + kChunkWords;
+      const Columns<TILES> next(h, stride);
       const uint4* a = in_registers + c * kQuads;
-      chunk<TILES>(a[0], a[1], a[2], a[3], h + c * kChunkWords, stride, sums);
+      chunk<TILES>(a[0], a[1], a[2], a[3], columns, sums);
+      columns = next;
     }
 #pragma unroll 1  // unrolled, it would take the registers that hold weights
     for (int c = 0; c < shared_chunks; ++c) {
+      h = h == last ? last : h + kChunkWords;
+      const Columns<TILES> next(h, stride);
       const uint4* a = in_shared + c * kQuads * kThreads;
-      chunk<TILES>(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads], h + (chunks + c) * kChunkWords,
-                   stride, sums);
+      chunk<TILES>(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads], columns, sums);
+      columns = next;
     }
   }
 };
@@ -202,7 +224,7 @@ __device__ __forceinline__ void multiply_tiles(const Fragments<O>& fragments, co
   for (int tile = 0; tile < owner.rows / kColumns; tile += TILES) {
     Sums sums{};
     fragments.template multiply<TILES>(h + tile * kColumns * stride, stride, sums);
-    if (TILES == 1)
+    if (kEvenAndOdd<O, TILES>)
 #pragma unroll
       for (int i = 0; i < 8; ++i) sums.of[0][i / 4][i % 4] += sums.of[1][i / 4][i % 4];
 #pragma unroll

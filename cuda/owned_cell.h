@@ -8,37 +8,34 @@ namespace lstmcore {
 namespace cuda {
 namespace {
 
-// What the cells of a unit share.
-struct OwnedUnit {
-  CellOptions<float> options{};
-  Pre<float> bias{};
-
-  // `unit` may be one that is not there.
-  __device__ __forceinline__ OwnedUnit(const PersistentArgs& args, std::int64_t unit) {
-    if (unit >= args.H) return;
-    options = cell_options(args.cell, unit);
-    bias = reinterpret_cast<const Pre<float>*>(args.cell.bias)[unit];
-  }
-};
+// What the cells of a unit share; the unit may be one that is not there.
+__device__ __forceinline__ CellOptions<float> unit_options(const PersistentArgs& args, int unit) {
+  return unit < args.H ? cell_options(args.cell, unit) : CellOptions<float>{};
+}
+__device__ __forceinline__ Pre<float> unit_bias(const PersistentArgs& args, int unit) {
+  return unit < args.H ? reinterpret_cast<const Pre<float>*>(args.cell.bias)[unit] : Pre<float>{};
+}
 
 // Steps of row n that are left from this launch's first position on; n may be one that is not there.
-__device__ __forceinline__ int steps_left(const PersistentArgs& args, std::int64_t n) {
+__device__ __forceinline__ int steps_left(const PersistentArgs& args, int n) {
   return args.lengths && n < args.N ? int(args.lengths[n] - args.first) : int(args.T);
 }
 
 template <class S>
 struct OwnedCell {
-  std::int64_t n, unit;
+  int n, unit;
   bool real;  // has a place in the batch and in the layer
   float c = 0, h = 0;
 
-  __device__ __forceinline__ OwnedCell(const PersistentArgs& args, std::int64_t n, std::int64_t unit)
+  __device__ __forceinline__ OwnedCell(const PersistentArgs& args, int n, int unit)
       : n(n), unit(unit), real(n < args.N && unit < args.H) {}
+
+  __device__ __forceinline__ std::int64_t at(const PersistentArgs& args) const { return n * args.H + unit; }
 
   __device__ __forceinline__ void start(const PersistentArgs& args) {
     if (!real) return;
-    if (args.c0) c = args.c0[n * args.H + unit];
-    if (args.h0) h = cuda::load(static_cast<const S*>(args.h0)[n * args.H + unit]);
+    if (args.c0) c = args.c0[at(args)];
+    if (args.h0) h = cuda::load(static_cast<const S*>(args.h0)[at(args)]);
   }
 
   __device__ __forceinline__ const Pre<float>* projected(const PersistentArgs& args,
@@ -62,8 +59,8 @@ struct OwnedCell {
 
   __device__ __forceinline__ void finish(const PersistentArgs& args) const {
     if (!real) return;
-    args.c_n[n * args.H + unit] = c;
-    static_cast<S*>(args.h_n)[n * args.H + unit] = store<S>(h);
+    args.c_n[at(args)] = c;
+    static_cast<S*>(args.h_n)[at(args)] = store<S>(h);
   }
 };
 

@@ -106,10 +106,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   weights.load(args, block, shared_weights);
   const int row = int(threadIdx.x) / tiling.units, own_unit = int(threadIdx.x) % tiling.units;
   const bool owns = row < ROWS;  // a place in the tile
-  OwnedCell<S> cell(args, std::int64_t(group) * ROWS + row, std::int64_t(block) * tiling.units + own_unit);
+  OwnedCell<S> cell(args, group * ROWS + row, block * tiling.units + own_unit);
   cell.real = cell.real && owns;
   cell.start(args);
-  const OwnedUnit unit(args, cell.unit);
+  const CellOptions<float> options = unit_options(args, cell.unit);
   const int left = steps_left(args, cell.n);
   // The first h is at hand everywhere: no exchange.
 #pragma unroll 1
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (std::int64_t t = 0; t < args.T; ++t) {
     const std::int64_t position = args.reverse ? args.T - 1 - t : t;
     Pre<float> pre{};  // on its way while h is waited for
-    if (cell.real) pre = *cell.projected(args, position) + unit.bias;
+    if (cell.real) pre = *cell.projected(args, position) + unit_bias(args, cell.unit);
     const float* h = buffers + (t & 1) * buffer_size;
     if (t > 0 && !exchange.receive(t, words + (t & 1) * buffer_size)) break;
 
@@ -138,9 +138,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 
     if (!owns) continue;
     const float* own = partials + row * gates + own_unit * 4;
-    cell.step(args, unit.options, position, position < left,
-              pre + sum_slices(own, tiling.slices, ROWS * gates));
-    if (t + 1 < args.T) exchange.publish(t, row, int(cell.unit), float_to_bits(cell.h));
+    cell.step(args, options, position, position < left, pre + sum_slices(own, tiling.slices, ROWS * gates));
+    if (t + 1 < args.T) exchange.publish(t, row, cell.unit, float_to_bits(cell.h));
   }
   cell.finish(args);
   exchange.end();

@@ -168,9 +168,7 @@ template <class O>
 struct MmaOwner {
   using S = typename Operand<O>::Stored;
   const PersistentArgs& args;
-  int lane, slice, row_tile, rows, group;
-  std::int64_t unit;
-
+  int lane, slice, row_tile, rows, group, unit;
   __device__ __forceinline__ MmaOwner(const PersistentArgs& args, int block, int group)
       : args(args),
         lane(int(threadIdx.x) % 32),
@@ -178,14 +176,14 @@ struct MmaOwner {
         row_tile(int(threadIdx.x) / 32 % args.tiling.row_tiles),
         rows(args.rows),
         group(group),
-        unit(std::int64_t(block) * args.tiling.units + row_tile * 8 + lane / 4) {}
+        unit(block * args.tiling.units + row_tile * 8 + lane / 4) {}
 
   __device__ __forceinline__ int columns() const { return rows / 4; }  // of a lane
   __device__ __forceinline__ int row(int column) const {
     return column / 2 * kColumns + lane % 4 * 2 + column % 2;
   }
   __device__ __forceinline__ OwnedCell<S> cell(int column) const {
-    return OwnedCell<S>(args, std::int64_t(group) * rows + row(column), unit);
+    return OwnedCell<S>(args, group * rows + row(column), unit);
   }
   // Of a lane's sum of a slice.
   __device__ __forceinline__ int partial(int slice, int column) const {
@@ -208,10 +206,10 @@ struct MmaOwner {
   __device__ __forceinline__ void publish(Exchange& exchange, std::int64_t t, int column, float h) const {
     const std::uint32_t bits = Operand<O>::bits(h);
     if constexpr (Operand<O>::kPerWord == 1) {
-      exchange.publish(t, row(column), int(unit), bits);
+      exchange.publish(t, row(column), unit, bits);
     } else {
       const std::uint32_t next = shuffle_xor(bits, 4);  // the unit beside it
-      if (unit % 2 == 0) exchange.publish(t, row(column), int(unit / 2), bits | next << 16);
+      if (unit % 2 == 0) exchange.publish(t, row(column), unit / 2, bits | next << 16);
     }
   }
 };
@@ -247,7 +245,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant_
   const MmaShared shared(tiling, rows);
   Fragments<O> fragments;
   fragments.load(args, block, shared.weights);
-  const OwnedUnit unit(args, owner.unit);
+  const CellOptions<float> options = unit_options(args, owner.unit);
+  const Pre<float> bias = unit_bias(args, owner.unit);
   owner.each([&](int, OwnedCell<S> cell, int place) {
     cell.start(args);
     shared.states[place] = float2{cell.c, cell.h};
@@ -280,7 +279,7 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant_
 #pragma unroll 1
       for (int s = 1; s < tiling.slices; ++s) sum = sum + shared.partials[owner.partial(s, column)];
       const Pre<float> input = cell.real ? shared.inputs[place] : Pre<float>{};
-      cell.step(args, unit.options, position, position < steps_left(args, cell.n), input + unit.bias + sum);
+      cell.step(args, options, position, position < steps_left(args, cell.n), input + bias + sum);
       shared.states[place] = float2{cell.c, cell.h};
       if (t + 1 < args.T) owner.publish(exchange, t, column, cell.h);
     });

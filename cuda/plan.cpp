@@ -162,7 +162,7 @@ Tiling make_tiling(std::int64_t H, int units, int weight_bytes) {
   tiling.register_words = kRegisterWords;
   tiling.blocks = int(ceil_div(H, units));
   tiling.h_words = int(H);
-  tiling.h_stride = tiling.slices * tiling.slice_length;
+  tiling.h_stride = tiling.padded_k();
   return tiling;
 }
 

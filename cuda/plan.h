@@ -52,6 +52,7 @@ struct Tiling {
   int h_words = 0;   // of a row of h
   int h_stride = 0;  // words from row to row in shared memory, zeros at the end included
 
+  constexpr int padded_k() const { return slices * slice_length; }
   constexpr int shared_words() const { return words > register_words ? words - register_words : 0; }
   // Cells that a thread of the MMA kernel finishes in a step, one after the other.
   constexpr int cells(int rows) const { return (2 * rows / kColumns + slices - 1) / slices; }

@@ -86,7 +86,7 @@ void check_layouts() {
         check_packing(make_tiling(H, units, bytes), H, dtype, LSTMCORE_CUDA_IEEE);
         check_packing(mma, H, dtype, LSTMCORE_CUDA_TF32X3);
         expect(mma.h_stride % 32 == 16, describe(mma, H, dtype) + ": rows half of the banks apart");
-        expect(mma.slices * mma.words * 4 / bytes >= H && mma.h_stride >= mma.slices * mma.words,
+        expect(mma.padded_k() >= H && mma.h_stride >= mma.slices * mma.words,
                describe(mma, H, dtype) + ": room for all of h");
         for (const int rows : {8, 16, 32}) check_owners<float16>(mma, H, 21, rows);
       }

@@ -152,7 +152,7 @@ __global__ void cluster_sync_kernel(int rounds) {
 __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int blocks, int rounds, int* fault) {
 #ifdef LSTMCORE_HAVE_CLUSTERS
   auto* barriers = reinterpret_cast<std::uint64_t*>(dynamic_shared());
-  auto* buffers = reinterpret_cast<float*>(barriers + 2);
+  auto* buffers = reinterpret_cast<std::uint32_t*>(barriers + 2);
   const int share = words / blocks, first = cluster_rank() * share;
   if (threadIdx.x == 0) {
     mbarrier_init(&barriers[0]);
@@ -160,9 +160,9 @@ __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int bloc
   }
   cluster_sync();
   const std::uint64_t start = nanoseconds();
-  float value = 1;
+  std::uint32_t value = 1;
   for (int k = 0; k < rounds; ++k) {
-    float* own = buffers + (k & 1) * words;
+    std::uint32_t* own = buffers + (k & 1) * words;
     if (threadIdx.x == 0) mbarrier_expect(&barriers[k & 1], words * 4);
     for (int i = int(threadIdx.x); i < share; i += kBlockThreads)
       for (int peer = 0; peer < blocks; ++peer) cluster_store(own + first + i, &barriers[k & 1], peer, value);
@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int bloc
     while (!mbarrier_try_wait(&barriers[k & 1], k >> 1 & 1) && !late) late = nanoseconds() - start > kPatience;
     if (late) *fault = 1;
     if (__syncthreads_or(late)) break;
-    value = own[threadIdx.x % unsigned(words)] * 0.5f;
+    value = own[threadIdx.x % unsigned(words)] + 1;
   }
   cluster_sync();
 #endif

@@ -32,6 +32,7 @@ struct Case {
   std::int64_t T, N, I, H;
   int dtype, path;
   bool reverse = false, lengths = false;
+  int kernel = LSTMCORE_CUDA_KERNEL_FMA;
 };
 
 // Odd sizes: blocks with units that are not there, groups with rows that are not there.
@@ -42,6 +43,10 @@ const Case kCases[] = {
     {"grid, one row", 9, 1, 3, 13, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_GRID, true},
     {"grid, one step: no block waits", 1, 2, 3, 13, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_GRID},
     {"grid, groups", 8, 2, 3, 13, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_GRID, false, true},
+    {"cluster, tensor cores", 8, 2, 3, 13, LSTMCORE_CUDA_BFLOAT16, LSTMCORE_CUDA_CLUSTER, true, true,
+     LSTMCORE_CUDA_KERNEL_MMA},
+    {"grid, tensor cores", 8, 2, 3, 13, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_GRID, false, true,
+     LSTMCORE_CUDA_KERNEL_MMA},
 };
 
 std::vector<double> values(std::size_t count, unsigned seed, double scale) {
@@ -73,6 +78,7 @@ struct Layer {
     spec.peepholes = 1;
     spec.forget_bias = 0.75;
     spec.dtype = c.dtype;
+    spec.kernel = c.kernel;
     spec.activation = int(lstmcore::Activation::tanh);
     spec.recurrent_activation = int(lstmcore::Activation::sigmoid);
     const double* p = peepholes.data();

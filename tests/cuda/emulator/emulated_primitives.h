@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include "dtypes.h"
+
 #define LSTMCORE_HAVE_CLUSTERS 1
 
 namespace emulator {
@@ -17,6 +19,19 @@ std::uint64_t time();  // nanoseconds; on fibers a pass over all of them is a mi
 extern int seconds_per_second;
 extern int mute_block;  // what this block of the grid sends never arrives; -1: none
 inline bool muted() { return int(state.block.x) == mute_block; }
+
+// What every lane of a warp brings to an instruction that they take together.
+struct LaneValues {
+  std::uint32_t word[10];
+};
+// All lanes call it, and get what all have brought. It is there until the lane calls it again.
+const LaneValues* gather_warp(const LaneValues& mine);
+int lane();
+void start_copy(void* to, const void* from);  // 16 bytes, garbage until the thread waits
+void wait_copies();
+// The products of tensor cores, with the layout that the PTX manual gives (mma.cpp).
+void mma_16bit(float (&d)[4], const LaneValues* lanes, float (*load)(std::uint16_t));
+void mma_tf32(float (&d)[4], const LaneValues* lanes);
 }  // namespace emulator
 
 namespace lstmcore {
@@ -35,6 +50,25 @@ inline void relaxed_store(std::uint32_t* address, std::uint32_t value) {
   if (!emulator::muted()) __atomic_store_n(address, value, __ATOMIC_RELAXED);
 }
 inline void set_fault(int* fault) { __atomic_store_n(fault, 1, __ATOMIC_RELAXED); }
+
+inline std::uint32_t shuffle_xor(std::uint32_t value, int mask) {
+  return emulator::gather_warp({{value}})[emulator::lane() ^ mask].word[0];
+}
+inline void start_copy(float4* to, const void* from) { emulator::start_copy(to, from); }
+inline void wait_copies() { emulator::wait_copies(); }
+
+inline const emulator::LaneValues* gather_factors(const uint4& a, std::uint32_t b0, std::uint32_t b1) {
+  return emulator::gather_warp({{a.x, a.y, a.z, a.w, b0, b1}});
+}
+inline void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1, float16) {
+  emulator::mma_16bit(d, gather_factors(a, b0, b1), [](std::uint16_t bits) { return load(float16{bits}); });
+}
+inline void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1, bfloat16) {
+  emulator::mma_16bit(d, gather_factors(a, b0, b1), [](std::uint16_t bits) { return load(bfloat16{bits}); });
+}
+inline void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1, tf32) {
+  emulator::mma_tf32(d, gather_factors(a, b0, b1));
+}
 
 inline int cluster_rank() { return emulator::cluster_rank(); }
 inline void cluster_sync() { emulator::cluster_sync(); }
@@ -75,11 +109,11 @@ inline bool mbarrier_try_wait(std::uint64_t* barrier, int parity) {
   __builtin_memcpy(&now, &word, sizeof now);
   return now.phase != parity;
 }
-inline void cluster_store(float* own, std::uint64_t* barrier, int peer, float value) {
+inline void cluster_store(std::uint32_t* own, std::uint64_t* barrier, int peer, std::uint32_t value) {
   if (emulator::muted()) return;
   char* mine = emulator::shared_memory(-1);
   char* theirs = emulator::shared_memory(peer);
-  *reinterpret_cast<float*>(theirs + (reinterpret_cast<char*>(own) - mine)) = value;
+  *reinterpret_cast<std::uint32_t*>(theirs + (reinterpret_cast<char*>(own) - mine)) = value;
   auto* at = reinterpret_cast<std::uint64_t*>(theirs + (reinterpret_cast<char*>(barrier) - mine));
   mbarrier_change(at, -4, 0, __ATOMIC_RELEASE);
 }

@@ -7,8 +7,10 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "emulated_primitives.h"
@@ -53,18 +55,28 @@ class Barrier {
   int value_ = 0, result_ = 0;
 };
 
+// Two sets of values: a lane may be one gathering ahead of those that read what the last one brought.
+struct Warp {
+  LaneValues values[2][32];
+  Barrier barrier;
+};
+
 struct Machine {
   explicit Machine(const Launch& launch)
       : launch(launch),
         // Garbage, as on a device.
         shared(launch.blocks, std::vector<uint4>(launch.shared_bytes / 16 + 1, make_uint4(~0u, ~0u, ~0u, 7))),
         blocks(launch.blocks),
-        clusters(launch.blocks / launch.cluster) {}
+        clusters(launch.blocks / launch.cluster),
+        warps(launch.blocks * ((launch.threads + 31) / 32)) {}
   Launch launch;
   std::vector<std::vector<uint4>> shared;  // of each block
   std::vector<Barrier> blocks, clusters;
+  std::vector<Warp> warps;
 };
 Machine* machine;
+thread_local unsigned gatherings = 0;
+thread_local std::vector<std::pair<void*, const void*>> copies;
 
 }  // namespace
 
@@ -85,6 +97,21 @@ void yield() {
 }
 std::uint64_t time() {
   return std::uint64_t(std::chrono::steady_clock::now().time_since_epoch().count() / seconds_per_second);
+}
+
+int lane() { return int(state.thread.x % 32); }
+const LaneValues* gather_warp(const LaneValues& mine) {
+  Warp& warp = machine->warps[state.block.x * (machine->launch.threads / 32) + state.thread.x / 32];
+  LaneValues* values = warp.values[gatherings++ % 2];
+  values[lane()] = mine;
+  warp.barrier.wait(32, 0);
+  return values;
+}
+
+void start_copy(void* to, const void* from) { copies.emplace_back(to, from); }
+void wait_copies() {
+  for (const auto& [to, from] : copies) std::memcpy(to, from, 16);
+  copies.clear();
 }
 
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {

@@ -110,7 +110,7 @@ def build(section: Section, folder: Path) -> None:
 
 def calibration(section: Section, folder: Path, arch: str) -> None:
     source = ROOT / "bench" / "gpu" / "calibrate.cu"
-    run(section, [nvcc(), "-std=c++17", "-O3", f"-I{ROOT / 'cuda'}",
+    run(section, [nvcc(), "-std=c++17", "-O3", f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'src'}",
                   f"-gencode=arch=compute_{arch},code=sm_{arch}",
                   source, "-o", folder / "calibrate"])  # fmt: skip
     section.row(target="calibrate")

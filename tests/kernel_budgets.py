@@ -39,6 +39,7 @@ BUDGETS = (
     Budget(r"persistent_kernel<\w+, 1, \w+>", 216, "ffma", True),
     Budget(r"persistent_kernel<\w+, 4, \w+>", 248, "ffma", True),
     Budget(r"persistent_kernel<\w+, 8, \w+>", 255, "ffma", True),
+    Budget(r"mma_kernel<\w+, [12], \w+>", 255, "mma", True),
     Budget(r"gates_kernel<double>", 80),
     Budget(r"gates_kernel<\w+>", 48),
     Budget(r"projection_kernel<\w+>", 40),

@@ -42,7 +42,7 @@ struct Scratch {
   StepOutputs* outputs;
   int* lengths;
   A *projected, *c, *m_projected;
-  S *h, *h_n, *m;  // h_n: of a persistent kernel, some of whose blocks may still read h
+  S *h, *h_next, *m;
   std::uint32_t* exchange;
 
   Scratch(Carver& carver, const lstmcore_cuda_spec& spec, const lstmcore_cuda_plan& plan, std::int64_t steps,
@@ -53,7 +53,7 @@ struct Scratch {
     projected = carver.take<A>(steps * N * 4 * H);
     c = carver.take<A>(N * H);
     h = carver.take<S>(N * P);
-    h_n = carver.take<S>(plan.path == LSTMCORE_CUDA_STEPWISE ? 0 : N * P);
+    h_next = carver.take<S>(plan.path == LSTMCORE_CUDA_STEPWISE ? 0 : N * P);
     m = carver.take<S>(spec.num_proj ? N * H : 0);
     m_projected = carver.take<A>(spec.num_proj ? N * P : 0);
     exchange = carver.take<std::uint32_t>(steps * std::int64_t(plan.exchange_bytes / 4));
@@ -140,7 +140,7 @@ class TypedLayer : public Layer {
       const Chunk part = multiply_inputs(args, scratch, first, steps);
       if (persistent) {
         run_persistent(args, plan, scratch, part);
-        std::swap(scratch.h, scratch.h_n);
+        std::swap(scratch.h, scratch.h_next);
       } else {
         run_stepwise(args, scratch, part, call);
       }
@@ -226,7 +226,7 @@ class TypedLayer : public Layer {
       call.c0 = scratch.c;
       call.h0 = scratch.h;
       call.c_n = scratch.c;
-      call.h_n = scratch.h_n;
+      call.h_n = scratch.h_next;  // other blocks may still read h0
       call.first = chunk.first;
       call.lengths = args.lengths ? scratch.lengths : nullptr;
       call.reverse = args.reverse;

@@ -17,8 +17,8 @@ namespace cg = cooperative_groups;
 namespace {
 
 constexpr int kBlockThreads = 256;
-constexpr int kRounds = 400;                     // exchanges in one launch
-constexpr std::uint64_t kPatience = 500000000;   // nanoseconds
+constexpr int kRounds = 400;                    // exchanges in one launch
+constexpr std::uint64_t kPatience = 500000000;  // nanoseconds
 constexpr std::uint32_t kAbsent = 0xffffffffu;
 
 void check(cudaError_t status, const char* what) {
@@ -131,10 +131,12 @@ __global__ void __launch_bounds__(kBlockThreads)
 }
 
 // Reads the same `quads` over and over, past L1.
-__global__ void __launch_bounds__(kBlockThreads) read_l2_kernel(const uint4* memory, int quads, int rounds, int* sink) {
+__global__ void __launch_bounds__(kBlockThreads)
+    read_l2_kernel(const uint4* memory, int quads, int rounds, int* sink) {
   std::uint32_t sum = 0;
   for (int k = 0; k < rounds; ++k)
-    for (int i = int(blockIdx.x) * kBlockThreads + int(threadIdx.x); i < quads; i += int(gridDim.x) * kBlockThreads) {
+    for (int i = int(blockIdx.x) * kBlockThreads + int(threadIdx.x); i < quads;
+         i += int(gridDim.x) * kBlockThreads) {
       const uint4 v = __ldcg(memory + (i + k * 977) % quads);
       sum += v.x ^ v.y ^ v.z ^ v.w;
     }
@@ -167,7 +169,8 @@ __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int bloc
     for (int i = int(threadIdx.x); i < share; i += kBlockThreads)
       for (int peer = 0; peer < blocks; ++peer) cluster_store(own + first + i, &barriers[k & 1], peer, value);
     bool late = false;
-    while (!mbarrier_try_wait(&barriers[k & 1], k >> 1 & 1) && !late) late = nanoseconds() - start > kPatience;
+    while (!mbarrier_try_wait(&barriers[k & 1], k >> 1 & 1) && !late)
+      late = nanoseconds() - start > kPatience;
     if (late) *fault = 1;
     if (__syncthreads_or(late)) break;
     value = own[threadIdx.x % unsigned(words)] + 1;
@@ -188,7 +191,8 @@ void measure_launches(cudaStream_t stream) {
   launches();
   check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
   check(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
-  const float time = milliseconds(stream, [&] { check(cudaGraphLaunch(executable, stream), "cudaGraphLaunch"); });
+  const float time =
+      milliseconds(stream, [&] { check(cudaGraphLaunch(executable, stream), "cudaGraphLaunch"); });
   print("graph_node", time * 1e3 / kLaunches, "us");
   cudaGraphExecDestroy(executable);
   cudaGraphDestroy(graph);
@@ -199,30 +203,37 @@ void measure_grids(cudaStream_t stream, int multiprocessors) {
     if (blocks > multiprocessors) continue;
     const std::string name = "_blocks_" + std::to_string(blocks);
     part("grid_sync" + name, [&] {
-      const float time = milliseconds(stream, [&] { launch(grid_sync_kernel, blocks, 1, 0, stream, kRounds); });
+      const float time =
+          milliseconds(stream, [&] { launch(grid_sync_kernel, blocks, 1, 0, stream, kRounds); });
       print("grid_sync" + name, time * 1e3 / kRounds, "us");
     });
     for (const int words : {1024, 8192})
       part("all_gather" + name, [&] {
         const Memory memory(std::size_t(kRounds) * std::size_t(words) * 4), fault(4);
         check(cudaMemsetAsync(fault.data, 0, 4, stream), "cudaMemsetAsync");
-        const auto fill = [&] { check(cudaMemsetAsync(memory.data, 0xff, memory.bytes, stream), "cudaMemsetAsync"); };
+        const auto fill = [&] {
+          check(cudaMemsetAsync(memory.data, 0xff, memory.bytes, stream), "cudaMemsetAsync");
+        };
         const float filling = milliseconds(stream, fill);
         const float time = milliseconds(stream, [&] {
           fill();
-          launch(all_gather_kernel, blocks, 1, 0, stream, memory.as<std::uint32_t>(), words, kRounds, fault.as<int>());
+          launch(all_gather_kernel, blocks, 1, 0, stream, memory.as<std::uint32_t>(), words, kRounds,
+                 fault.as<int>());
         });
         int failed = 0;
         check(cudaMemcpy(&failed, fault.data, 4, cudaMemcpyDeviceToHost), "cudaMemcpy");
         if (failed) throw std::runtime_error("waited too long");
-        print("all_gather" + name + "_words_" + std::to_string(words), (time - filling) * 1e3 / kRounds, "us");
+        print("all_gather" + name + "_words_" + std::to_string(words), (time - filling) * 1e3 / kRounds,
+              "us");
       });
   }
 }
 
 void measure_clusters(cudaStream_t stream) {
-  for (const auto kernel : {reinterpret_cast<const void*>(push_kernel), reinterpret_cast<const void*>(cluster_sync_kernel)})
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), "cudaFuncSetAttribute");
+  for (const auto kernel :
+       {reinterpret_cast<const void*>(push_kernel), reinterpret_cast<const void*>(cluster_sync_kernel)})
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
+          "cudaFuncSetAttribute");
   for (const int blocks : {2, 4, 8, 16}) {
     const std::string name = "_blocks_" + std::to_string(blocks);
     part("cluster_sync" + name, [&] {
@@ -235,8 +246,9 @@ void measure_clusters(cudaStream_t stream) {
         const Memory fault(4);
         check(cudaMemsetAsync(fault.data, 0, 4, stream), "cudaMemsetAsync");
         const std::size_t shared = 16 + std::size_t(2 * words) * 4;
-        const float time = milliseconds(
-            stream, [&] { launch(push_kernel, blocks, blocks, shared, stream, words, blocks, kRounds, fault.as<int>()); });
+        const float time = milliseconds(stream, [&] {
+          launch(push_kernel, blocks, blocks, shared, stream, words, blocks, kRounds, fault.as<int>());
+        });
         int failed = 0;
         check(cudaMemcpy(&failed, fault.data, 4, cudaMemcpyDeviceToHost), "cudaMemcpy");
         if (failed) throw std::runtime_error("waited too long");
@@ -248,7 +260,8 @@ void measure_clusters(cudaStream_t stream) {
     const std::string name = "active_clusters_of_16_with_" + std::to_string(kilobytes) + "_kb";
     part(name, [&] {
       const int shared = kilobytes * 1024;
-      check(cudaFuncSetAttribute(push, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), "cudaFuncSetAttribute");
+      check(cudaFuncSetAttribute(push, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
+            "cudaFuncSetAttribute");
       cudaLaunchAttribute attribute{};
       attribute.id = cudaLaunchAttributeClusterDimension;
       attribute.val.clusterDim = {16, 1, 1};
@@ -281,8 +294,8 @@ void measure_memory(cudaStream_t stream, int multiprocessors, std::size_t free_b
       constexpr int kReads = 20;
       const int quads = int(memory.bytes / 16);
       const float time = milliseconds(stream, [&] {
-        read_l2_kernel<<<unsigned(4 * multiprocessors), kBlockThreads, 0, stream>>>(memory.as<uint4>(), quads, kReads,
-                                                                                   sink.as<int>());
+        read_l2_kernel<<<unsigned(4 * multiprocessors), kBlockThreads, 0, stream>>>(memory.as<uint4>(), quads,
+                                                                                    kReads, sink.as<int>());
         check(cudaGetLastError(), "read_l2_kernel");
       });
       print("l2_read_mb_" + std::to_string(megabytes), double(memory.bytes) * kReads / (time * 1e9), "TB/s");

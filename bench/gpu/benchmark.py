@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import timing
 from abi import PATHS, Array, Library
-from layer import Layer, reference
+from layer import Layer, dtype_and_math, reference
 from sections import Section
 from shapes import MODES, Shape, floor_us, goal
 
@@ -31,7 +31,7 @@ def benchmark(library: Library, section: Section, shapes: tuple[Shape, ...], tim
 
 def _cell(library: Library, section: Section, shape: Shape, mode: str, timer: Any) -> None:
     """A row: our paths, cuDNN, how far apart their results are."""
-    dtype = "float32" if mode == "tf32" else mode
+    dtype, _ = dtype_and_math(mode)
     rng = np.random.default_rng(shape.H)
     scale = shape.H**-0.5
     kernel = rng.uniform(-scale, scale, (shape.I + shape.H, 4 * shape.H))
@@ -84,7 +84,7 @@ def _ours(
     library: Library, shape: Shape, dtype: str, mode: str, cell: Any, values: list[np.ndarray],
     timer: Any, attempt: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    layer = Layer(library, cell, dtype, mode == "tf32")
+    layer = Layer(library, cell, *dtype_and_math(mode))
     arrays = [Array(library, v.shape, dtype).write(v) for v in values]
     chosen = layer.plan(shape.T, shape.N)
     result: dict[str, Any] = {"plan": chosen, "paths": {}}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from abi import PATHS, Array, Library
-from layer import TOLERANCES, Call, Layer, Options, random_cell
+from layer import TOLERANCES, Call, Layer, Options, dtype_and_math, random_cell
 from sections import Section
 
 OPTIONS = {
@@ -27,7 +27,7 @@ SIZES = (
     (4, 64, 33, 1024),
     (1000, 2, 12, 48),
 )
-MODES = ("float32", "tf32", "float16", "bfloat16", "float64")
+MODES = ("float32", "tf32", "tf32x3", "float16", "bfloat16", "float64")
 
 
 def inputs(library: Library, size: tuple[int, ...], dtype: str, seed: int) -> Array:
@@ -41,10 +41,10 @@ def check_one(
 ) -> None:
     """One layer through every path that can run it."""
     steps, batch, width, units = size
-    dtype = "float32" if mode == "tf32" else mode
+    dtype, math = dtype_and_math(mode)
     options = OPTIONS[option]
     cell = random_cell(width, units, options, dtype, seed=units + steps)
-    layer = Layer(library, cell, dtype, mode == "tf32")
+    layer = Layer(library, cell, dtype, math)
     x = inputs(library, size, dtype, seed=batch)
     for path in PATHS:
         plan = layer.plan(steps, batch, path)
@@ -102,7 +102,7 @@ def determinism(library: Library, section: Section, emulated: bool) -> None:
         sizes, runs = ((6, 5, 7, 13),), 3
     between = small_call(library)
     for size in sizes:
-        for mode in MODES[:4]:
+        for mode in MODES[:-1]:
             if section.enough(3):
                 section.attempt(
                     f"{size} {mode}",
@@ -120,9 +120,9 @@ def _repeat(
     library: Library, section: Section, size: tuple[int, ...], mode: str, runs: int, between: Call
 ) -> None:
     steps, batch, width, units = size
-    dtype = "float32" if mode == "tf32" else mode
+    dtype, math = dtype_and_math(mode)
     options = OPTIONS["all"]
-    layer = Layer(library, random_cell(width, units, options, dtype, 3), dtype, mode == "tf32")
+    layer = Layer(library, random_cell(width, units, options, dtype, 3), dtype, math)
     x = inputs(library, size, dtype, 4)
     for path in PATHS[1:]:
         if layer.plan(steps, batch, path) is None:

@@ -17,12 +17,18 @@ import reference
 TOLERANCES = {
     "float32": 2e-6,
     "tf32": 2e-3,
+    "tf32x3": 5e-6,
     "float16": 3e-3,
     "bfloat16": 1.5e-2,
     "float64": 1e-12,
 }
 # lstmcore::Activation, in the order of include/lstmcore/activation.h.
 TANH, SIGMOID = 0, 1
+MATHS = ("ieee", "tf32", "tf32x3")  # the order of lstmcore_cuda_math
+
+
+def dtype_and_math(mode: str) -> tuple[str, str]:
+    return ("float32", mode) if mode in MATHS else (mode, "ieee")
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def random_cell(inputs: int, units: int, options: Options, dtype: str, seed: int
 class Layer:
     """On the device, in one dtype."""
 
-    def __init__(self, library: Library, cell: Any, dtype: str, tf32: bool = False) -> None:
+    def __init__(self, library: Library, cell: Any, dtype: str, math: str = "ieee") -> None:
         self.library, self.cell, self.dtype = library, cell, dtype
         self.wide = "float64" if dtype == "float64" else "float32"
         spec = STRUCTURES["lstmcore_cuda_spec"]()
@@ -74,8 +80,7 @@ class Layer:
             setattr(spec, name, limit or 0.0)
         spec.activation, spec.recurrent_activation = TANH, SIGMOID
         spec.dtype = DTYPES.index(dtype)
-        # 1 is TensorFloat-32 by either name.
-        setattr(spec, "math" if hasattr(spec, "math") else "tf32", int(tf32))
+        spec.math = MATHS.index(math)
         self.spec = spec
         W, R = np.split(cell.kernel, [cell.input_size])
         parts = {

@@ -28,6 +28,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     cmake = Path(sys.executable).parent / "cmake"  # of the `test` extra
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_BENCH=ON", "-DLSTMCORE_WERROR=ON"]
+    options += ["-DLSTMCORE_CUDA=OFF"]
     configured = run(cmake, "-S", ROOT, "-B", folder, *options)
     if "Google Benchmark is not there" in configured.stderr:
         pytest.skip("Google Benchmark is not installed (Debian: libbenchmark-dev)")

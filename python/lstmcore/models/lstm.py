@@ -158,8 +158,9 @@ class LSTM:
             dtype: of weights, inputs and outputs on the GPU: "float32", "float64", "float16" or
                 "bfloat16"; None: that of the model. Sums and cell states are float32 (float64 with
                 float64).
-            math: "ieee", or "tf32", which lets cuBLAS round the factors of float32 products to
-                TensorFloat-32.
+            math: of float32 products. "ieee"; "tf32", whose factors may be rounded to
+                TensorFloat-32 (11 significant bits); or "tf32x3", whose factors may be sums of two
+                such numbers (21 bits or more). What cannot use tensor cores so is "ieee".
 
         Inputs of a call are then arrays on that GPU (anything with ``__dlpack__`` or
         ``__cuda_array_interface__``, not copied), or NumPy arrays of float32 (float64 with

@@ -16,7 +16,8 @@ from lstmcore.models import arguments
 from lstmcore.models.description import Cell, StackLayer
 
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
-MATHS = ("ieee", "tf32")
+MATHS = ("ieee", "tf32", "tf32x3")
+KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores
 # Roles of weights as Cell has them, and as the library does.
 _ROLES = {
     "bias": "b",
@@ -62,7 +63,7 @@ class CudaModel:
         spec = {
             **vars(cell.spec),
             "dtype": cuda.DTYPES.index(self.dtype),
-            "tf32": self.math == "tf32",
+            "math": MATHS.index(self.math),
         }
         return _core.CudaLayer(self._context, spec, weights)
 
@@ -71,7 +72,10 @@ class CudaModel:
         plans = [
             native.plan(steps, batch, _path(path)) for layer in self._native for native in layer
         ]
-        return [{**plan, "path": PATHS[plan["path"]]} for plan in plans]
+        return [
+            {**plan, "path": PATHS[plan["path"]], "kernel": KERNELS[plan["kernel"]]}
+            for plan in plans
+        ]
 
     def __call__(self, x: Any, call: CudaCall) -> Any:
         path = _path(call.path)

@@ -26,33 +26,39 @@ class TypedLayer : public Layer {
 
   void forward(const lstmcore_cuda_forward& args) override {
     const lstmcore_cuda_plan plan = make_plan(context_.device(), spec_, args.steps, args.batch, args.path);
-    const std::int64_t N = args.batch, chunk = chunk_steps<S>(spec_, plan, args.steps, args.batch);
+    const std::int64_t N = args.batch;
+    if (N > 1 && args.steps > 0 && args.x.row_stride < spec_.input_size)
+      throw std::invalid_argument("x: expected rows that do not overlap, got a stride of " +
+                                  std::to_string(args.x.row_stride) + " between rows of " +
+                                  std::to_string(spec_.input_size));
     Context::Call call(context_, stream(args));
     if (call.captured() && args.lengths)
       throw Error(LSTMCORE_CUDA_INVALID,
                   "lengths: they are read from host memory, which a capture cannot do");
-    Carver counting;
-    Scratch<S>(counting, spec_, plan, chunk, N);
-    Carver carver(call.scratch(counting.used()));
-    const Scratch<S> scratch(carver, spec_, plan, chunk, N);
+    std::int64_t chunk = chunk_steps<S>(spec_, plan, args.steps, N);
+    const Scratch<S> scratch = take_scratch(call, plan, N, chunk);
 
     std::vector<int> lengths;  // copied before the call returns
     if (args.lengths) {
       lengths.assign(args.lengths, args.lengths + N);
       copy(scratch.lengths, lengths.data(), lengths.size() * sizeof(int), cudaMemcpyHostToDevice, args);
     }
+    const bool stepwise = plan.path == LSTMCORE_CUDA_STEPWISE;
+    if (stepwise && args.steps == 1 && N > 0 && N <= kFewRows) return stepwise_.run_cell(args, scratch);
     start_state(args, scratch);
     for (std::int64_t done = 0; done < args.steps; done += chunk) {
       const std::int64_t steps = std::min(chunk, args.steps - done);
       const std::int64_t first = args.reverse ? args.steps - done - steps : done;
       const Chunk part = multiply_inputs(args, scratch, first, steps);
-      if (plan.path == LSTMCORE_CUDA_STEPWISE)
+      if (stepwise)
         stepwise_.run(args, scratch, part, call);
       else if constexpr (sizeof(S) <= 4)
         run_persistent(spec_, weights_, args, plan, scratch, part, context_.fault());
     }
-    copy(args.c_n, scratch.c, std::size_t(N * spec_.num_units) * sizeof(A), cudaMemcpyDeviceToDevice, args);
-    copy(args.h_n, scratch.h, std::size_t(N * outputs()) * sizeof(S), cudaMemcpyDeviceToDevice, args);
+    if (args.c_n)
+      copy(args.c_n, scratch.c, std::size_t(N * spec_.num_units) * sizeof(A), cudaMemcpyDeviceToDevice, args);
+    if (args.h_n)
+      copy(args.h_n, scratch.h, std::size_t(N * outputs()) * sizeof(S), cudaMemcpyDeviceToDevice, args);
   }
 
  private:
@@ -64,6 +70,19 @@ class TypedLayer : public Layer {
   static void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                    const lstmcore_cuda_forward& args) {
     if (bytes) LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind, stream(args)));
+  }
+
+  // For `chunk` steps, or for as many as the device has memory for: then `chunk` is those.
+  Scratch<S> take_scratch(Context::Call& call, const lstmcore_cuda_plan& plan, std::int64_t N,
+                          std::int64_t& chunk) const {
+    for (;; chunk = (chunk + 1) / 2) {
+      Carver counting;
+      Scratch<S>(counting, spec_, plan, chunk, N);
+      if (char* memory = call.scratch(counting.used(), chunk == 1)) {
+        Carver carver(memory);
+        return Scratch<S>(carver, spec_, plan, chunk, N);
+      }
+    }
   }
 
   void start_state(const lstmcore_cuda_forward& args, const Scratch<S>& scratch) const {
@@ -84,7 +103,8 @@ class TypedLayer : public Layer {
     const auto* from = static_cast<const S*>(x.data) + first * x.step_stride;
     Gemm gemm{N * steps, width, I, from, x.row_stride, weights_.W(), width, scratch.projected, width};
     Chunk chunk{first, steps, N * width, width};
-    if (x.row_stride == steps * x.step_stride) {  // all steps of a row, then the next row
+    if (x.step_stride >= I &&
+        (N == 1 || x.row_stride == steps * x.step_stride)) {  // a row's steps, the next row
       gemm.lda = x.step_stride;
       chunk.step = width;
       chunk.row = steps * width;
@@ -94,8 +114,8 @@ class TypedLayer : public Layer {
       gemm.stride_a = x.step_stride;
       gemm.stride_c = N * width;
     }
-    context_.use(stream(args));
-    if (N) context_.cublas().multiply(gemm, spec_.dtype, spec_.tf32);
+    if (gemm.M == 1) gemm.lda = I;
+    context_.products().multiply(gemm, spec_.dtype, spec_.tf32, stream(args));
     return chunk;
   }
 

@@ -56,6 +56,7 @@ struct Scratch {
   int* lengths;
   A *projected, *c, *m_projected;
   S *h, *m;
+  S *spare_h, *x;  // for run_fused
   std::uint32_t* exchange;
 
   Scratch(Carver& carver, const lstmcore_cuda_spec& spec, const lstmcore_cuda_plan& plan, std::int64_t steps,
@@ -68,6 +69,9 @@ struct Scratch {
     h = carver.take<S>(N * P);
     m = carver.take<S>(spec.num_proj ? N * H : 0);
     m_projected = carver.take<A>(spec.num_proj ? N * P : 0);
+    const bool few = N <= kFewRows;
+    spare_h = carver.take<S>(few ? N * P : 0);
+    x = carver.take<S>(few && steps == 1 ? N * spec.input_size : 0);
     exchange = carver.take<std::uint32_t>(steps * std::int64_t(plan.exchange_bytes / 4));
   }
 };

@@ -1,5 +1,5 @@
-// The stepwise path: for each time step the recurrent product and the kernel of the gates, as a graph from
-// the second call of a shape on.
+// The stepwise path: for each time step the recurrent product and the kernel of the gates, or one kernel for
+// both where there are few rows; as a graph from the second call of a shape on.
 #pragma once
 
 #include "context.h"
@@ -19,10 +19,15 @@ class StepwisePath {
   // The steps of a chunk, whose x W is in the scratch memory.
   void run(const lstmcore_cuda_forward& args, const Scratch<S>& scratch, const Chunk& chunk,
            const Context::Call& call);
+  // A call of one step and 1 to kFewRows rows: from the caller's arrays to the caller's arrays in one kernel,
+  // and two more for a projection.
+  void run_cell(const lstmcore_cuda_forward& args, const Scratch<S>& scratch);
 
  private:
-  void run_steps(bool reverse, std::int64_t N, const Scratch<S>& scratch, const Chunk& chunk,
+  StepArgs<S> step_args(std::int64_t N, const Scratch<S>& scratch) const;
+  void run_steps(StepArgs<S> step, bool reverse, const Scratch<S>& scratch, const Chunk& chunk,
                  cudaStream_t on);
+  void project(StepArgs<S>& step, const Scratch<S>& scratch, cudaStream_t on);
 
   Context& context_;
   const lstmcore_cuda_spec& spec_;

@@ -11,6 +11,7 @@ int cluster_rank();
 void cluster_sync();
 void yield();          // lets another fiber run
 std::uint64_t time();  // passes over all fibers, in microseconds
+void wait_for_kernel_before();
 }  // namespace emulator
 
 namespace lstmcore {
@@ -19,6 +20,9 @@ namespace cuda {
 inline char* dynamic_shared() { return emulator::shared_memory(-1); }
 inline void keep_packed(std::uint32_t&) {}
 inline std::uint64_t nanoseconds() { return emulator::time() * 1000; }
+
+inline void wait_for_kernel_before() { emulator::wait_for_kernel_before(); }
+inline void let_next_kernel_start() {}
 
 inline uint4 relaxed_load(const uint4* address) {
   emulator::yield();

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "emulated_primitives.h"
@@ -18,6 +19,7 @@ ThreadState state;
 namespace {
 
 constexpr std::size_t kStack = 48 * 1024;
+constexpr std::uint64_t kPatience = 1000;  // passes until all threads wait
 
 // Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
 struct Barrier {
@@ -40,8 +42,11 @@ struct Machine {
   ucontext_t scheduler;
   Fiber* running = nullptr;
   std::uint64_t passes = 0;
+  std::function<void()> before;  // the kernel ahead, where it has not run yet
+  std::size_t waiting = 0;       // threads that wait for it
 };
 Machine* machine;
+std::function<void()> kernel_before;  // of the next machine
 
 void switch_away() { swapcontext(&machine->running->context, &machine->scheduler); }
 
@@ -65,9 +70,16 @@ int wait(Barrier& barrier, unsigned members, int value) {
   return barrier.result;
 }
 
-char* stacks(std::size_t count) {
-  static char* memory = nullptr;
-  static std::size_t have = 0;
+// `depth`: how many kernels are under way.
+char* stacks(std::size_t count, std::size_t depth) {
+  struct Stacks {
+    char* memory = nullptr;
+    std::size_t have = 0;
+  };
+  static std::vector<Stacks> all;
+  if (all.size() <= depth) all.resize(depth + 1);
+  char*& memory = all[depth].memory;
+  std::size_t& have = all[depth].have;
   if (count > have) {
     if (memory) munmap(memory, have * kStack);
     memory = static_cast<char*>(mmap(nullptr, count * kStack, PROT_READ | PROT_WRITE,
@@ -94,12 +106,25 @@ void cluster_sync() {
 void yield() { switch_away(); }
 std::uint64_t time() { return machine->passes; }
 
+void wait_for_kernel_before() {
+  ++machine->waiting;
+  while (machine->before) switch_away();
+}
+
+void run_after(std::function<void()> before, const std::function<void()>& kernel) {
+  kernel_before = std::move(before);
+  kernel();
+}
+
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> lock(mutex);
+  static std::recursive_mutex mutex;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
   static std::minstd_rand random(1);
+  static std::size_t depth = 0;
   Machine here;
+  Machine* const outer = machine;
   machine = &here;
+  here.before = std::exchange(kernel_before, nullptr);
   here.launch = launch;
   here.body = &thread;
   // Garbage, as on a device.
@@ -109,7 +134,7 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
   here.clusters.resize(launch.blocks / launch.cluster);
   const std::size_t count = std::size_t(launch.blocks) * launch.threads;
   here.fibers.resize(count);
-  char* memory = stacks(count);
+  char* memory = stacks(count, depth++);
   std::vector<std::size_t> alive(count);
   for (std::size_t k = 0; k < count; ++k) {
     Fiber& fiber = here.fibers[k];
@@ -133,8 +158,16 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
         std::remove_if(alive.begin(), alive.end(), [&](std::size_t k) { return here.fibers[k].done; }),
         alive.end());
     ++here.passes;
+    if (here.before && here.waiting == count) {
+      here.before();
+      here.before = nullptr;
+    } else if (here.before && (alive.empty() || here.passes == kPatience)) {
+      std::fprintf(stderr, "emulator: a kernel overlaps another, and not every thread waits for it\n");
+      std::abort();
+    }
   }
-  machine = nullptr;
+  --depth;
+  machine = outer;
 }
 
 }  // namespace emulator

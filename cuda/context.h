@@ -25,6 +25,7 @@ class Context {
   const lstmcore_cuda_device& device() const { return device_; }
   int index() const { return index_; }
   Products& products() { return products_; }
+  const Products& products() const { return products_; }
   // Whether kernels may start before the one that they wait for has ended.
   bool overlaps() const { return overlaps_; }
   cudaStream_t capture_stream() const { return capture_stream_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "persistent_path.h"
 #include "stepwise_path.h"
@@ -36,7 +37,7 @@ class TypedLayer : public Layer {
       throw Error(LSTMCORE_CUDA_INVALID,
                   "lengths: they are read from host memory, which a capture cannot do");
     std::int64_t chunk = chunk_steps<S>(spec_, plan, args.steps, N);
-    const Scratch<S> scratch = take_scratch(call, plan, N, chunk);
+    Scratch<S> scratch = take_scratch(call, plan, N, chunk);
 
     std::vector<int> lengths;  // copied before the call returns
     if (args.lengths) {
@@ -50,10 +51,12 @@ class TypedLayer : public Layer {
       const std::int64_t steps = std::min(chunk, args.steps - done);
       const std::int64_t first = args.reverse ? args.steps - done - steps : done;
       const Chunk part = multiply_inputs(args, scratch, first, steps);
-      if (stepwise)
+      if (stepwise) {
         stepwise_.run(args, scratch, part, call);
-      else if constexpr (sizeof(S) <= 4)
+      } else if constexpr (sizeof(S) <= 4) {
         run_persistent(spec_, weights_, args, plan, scratch, part, context_.fault());
+        std::swap(scratch.h, scratch.h_next);
+      }
     }
     if (args.c_n)
       copy(args.c_n, scratch.c, std::size_t(N * spec_.num_units) * sizeof(A), cudaMemcpyDeviceToDevice, args);

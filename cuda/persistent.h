@@ -9,8 +9,8 @@
 namespace lstmcore {
 namespace cuda {
 
-// Device memory. The steps run from 0 to T - 1, or from T - 1 to 0 if `reverse`. c_n may be c0,
-// and h_n may be h0.
+// Device memory. The steps run from 0 to T - 1, or from T - 1 to 0 if `reverse`. c_n may be c0;
+// h_n may not be h0, which every block of a group reads whole.
 struct PersistentArgs {
   std::int64_t T, N, H;
   Tiling tiling;

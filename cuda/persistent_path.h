@@ -39,7 +39,7 @@ void run_persistent(const lstmcore_cuda_spec& spec, LayerWeights<S>& weights,
   call.c0 = scratch.c;
   call.h0 = scratch.h;
   call.c_n = scratch.c;
-  call.h_n = scratch.h;
+  call.h_n = scratch.h_next;  // other blocks may still read h0
   call.first = chunk.first;
   call.lengths = args.lengths ? scratch.lengths : nullptr;
   call.reverse = args.reverse;

@@ -55,8 +55,8 @@ struct Scratch {
   StepOutputs* outputs;
   int* lengths;
   A *projected, *c, *m_projected;
-  S *h, *m;
-  S *spare_h, *x;  // for run_fused
+  S *h, *h_next, *m;  // h_next: for kernels that read h in one thread and write it in another
+  S* x;               // for StepwisePath::run_cell
   std::uint32_t* exchange;
 
   Scratch(Carver& carver, const lstmcore_cuda_spec& spec, const lstmcore_cuda_plan& plan, std::int64_t steps,
@@ -67,11 +67,10 @@ struct Scratch {
     projected = carver.take<A>(steps * N * 4 * H);
     c = carver.take<A>(N * H);
     h = carver.take<S>(N * P);
+    h_next = carver.take<S>(N * P);
     m = carver.take<S>(spec.num_proj ? N * H : 0);
     m_projected = carver.take<A>(spec.num_proj ? N * P : 0);
-    const bool few = N <= kFewRows;
-    spare_h = carver.take<S>(few ? N * P : 0);
-    x = carver.take<S>(few && steps == 1 ? N * spec.input_size : 0);
+    x = carver.take<S>(steps == 1 && N <= kFewRows ? N * spec.input_size : 0);
     exchange = carver.take<std::uint32_t>(steps * std::int64_t(plan.exchange_bytes / 4));
   }
 };

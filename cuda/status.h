@@ -19,22 +19,10 @@ struct Error : std::runtime_error {
   lstmcore_cuda_status status;
 };
 
-// After these every call of the process fails, as CUDA's reference says.
-inline bool is_final(cudaError_t status) {
-  switch (status) {
-    case cudaErrorIllegalAddress:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorAssert:
-    case cudaErrorHardwareStackError:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorLaunchFailure:
-      return true;
-    default:
-      return false;
-  }
+// After these every call fails, in this process: a kernel has gone wrong.
+inline bool is_sticky(cudaError_t status) {
+  return status == cudaErrorIllegalAddress || status == cudaErrorLaunchTimeout || status == cudaErrorAssert ||
+         (status >= cudaErrorHardwareStackError && status <= cudaErrorLaunchFailure);
 }
 
 inline void check(cudaError_t status, const char* call) {
@@ -45,7 +33,7 @@ inline void check(cudaError_t status, const char* call) {
                         ? LSTMCORE_CUDA_UNAVAILABLE
                         : LSTMCORE_CUDA_FAILED;
   throw Error(kind, std::string(call) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status) +
-                        (is_final(status) ? "; this process can use CUDA no more" : ""));
+                        (is_sticky(status) ? "; CUDA works again when the process is restarted" : ""));
 }
 #define LSTMCORE_CUDA_CHECK(call) ::lstmcore::cuda::check((call), #call)
 

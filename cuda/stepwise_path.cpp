@@ -86,7 +86,7 @@ void StepwisePath<S>::run_steps(StepArgs<S> step, bool reverse, const Scratch<S>
     step.pre_row = chunk.row;
     if (fused) {
       // It reads all of h while it writes h: to the other of two places, in turns.
-      if (!step.m) step.h = step.h_before == scratch.h ? scratch.spare_h : scratch.h;
+      if (!step.m) step.h = step.h_before == scratch.h ? scratch.h_next : scratch.h;
       step.overlaps = context_.overlaps() && t > 0;
       run_fused(step, {nullptr, weights_.R(), nullptr, 0, 0}, on);
       if (!step.m) step.h_before = step.h;
@@ -120,7 +120,7 @@ void StepwisePath<S>::run_cell(const lstmcore_cuda_forward& args, const Scratch<
   StepArgs<S> step = step_args(args.batch, scratch);
   step.outputs = outputs_of(args, 0, scratch.lengths);
   step.c = args.c_n ? static_cast<A*>(args.c_n) : scratch.c;
-  step.h = args.h_n ? static_cast<S*>(args.h_n) : scratch.spare_h;
+  step.h = args.h_n ? static_cast<S*>(args.h_n) : scratch.h_next;
 
   const std::int64_t N = step.N, c_bytes = step.H * sizeof(A), h_bytes = step.P * sizeof(S);
   const std::array<Rows, 4> written{

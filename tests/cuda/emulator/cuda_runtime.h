@@ -42,10 +42,6 @@ enum cudaError_t {
   cudaErrorLaunchTimeout = 702,
   cudaErrorAssert = 710,
   cudaErrorHardwareStackError = 714,
-  cudaErrorIllegalInstruction = 715,
-  cudaErrorMisalignedAddress = 716,
-  cudaErrorInvalidAddressSpace = 717,
-  cudaErrorInvalidPc = 718,
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
 };
@@ -74,7 +70,7 @@ cudaError_t enqueue(Stream* stream, std::function<void()> work);
 // The same for a kernel, which runs later: when anything else is asked of the device. One that `overlaps`
 // starts before the one ahead of it in its stream, and lets that one run when all of its threads wait for it.
 cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps = false);
-// Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See faults.h.
+// Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See failing.h.
 bool fails(const char* function, int* status);
 struct Launch {
   unsigned blocks, threads, cluster;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "emulated_primitives.h"
+#include "overlap.h"
 
 namespace emulator {
 
@@ -111,10 +112,7 @@ void wait_for_kernel_before() {
   while (machine->before) switch_away();
 }
 
-void run_after(std::function<void()> before, const std::function<void()>& kernel) {
-  kernel_before = std::move(before);
-  kernel();
-}
+void run_first(std::function<void()> before) { kernel_before = std::move(before); }
 
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {
   static std::recursive_mutex mutex;

@@ -11,27 +11,21 @@
 #include <utility>
 #include <vector>
 
-#include "faults.h"
+#include "failing.h"
+#include "overlap.h"
 
 namespace emulator {
 
 struct Stream {
   Graph* capture = nullptr;
 };
-struct Work {
-  std::function<void()> run;
-  bool is_kernel = false, overlaps = false;
-};
 struct Graph {
   std::vector<Work> work;
 };
 
-void run_after(std::function<void()> before, const std::function<void()>& kernel);
-
 namespace {
 
 constexpr std::size_t kMemory = std::size_t{1} << 30;  // of a device
-constexpr int kMostPending = 3;                        // kernels that may be under way at once
 thread_local int current_device = 0;
 std::mutex mutex;
 std::map<void*, std::size_t> allocations;
@@ -40,42 +34,7 @@ Stream default_stream;
 
 std::size_t memory_limit = kMemory;
 
-// The last kernels enqueued, which have not run yet.
-std::recursive_mutex pending_mutex;
-std::function<void()> pending;
-Stream* pending_stream = nullptr;
-int pending_count = 0;
-
-struct Fault {
-  std::string function;
-  int calls_left, failures_left, status;
-  bool stays;  // after an error of this kind everything fails
-};
-Fault fault{};
-
 Stream* real(Stream* stream) { return stream ? stream : &default_stream; }
-
-void flush() {
-  const std::lock_guard<std::recursive_mutex> lock(pending_mutex);
-  while (pending) {
-    pending_count = 0;
-    std::exchange(pending, nullptr)();
-  }
-}
-
-void play(Stream* stream, const Work& work) {
-  const std::lock_guard<std::recursive_mutex> lock(pending_mutex);
-  if (work.overlaps && pending && pending_stream == stream && pending_count < kMostPending) {
-    pending = [before = std::move(pending), run = work.run] { run_after(before, run); };
-    ++pending_count;
-    return;
-  }
-  flush();
-  if (!work.is_kernel) return work.run();
-  pending = work.run;
-  pending_stream = stream;
-  pending_count = 1;
-}
 
 cudaError_t enqueue(Stream* stream, Work work) {
   if (real(stream)->capture)
@@ -121,30 +80,12 @@ cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool ov
   return enqueue(stream, Work{std::move(kernel), true, overlaps});
 }
 
-bool fails(const char* function, int* status) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  if (fault.stays) {
-    *status = std::strncmp(function, "cublas", 6) ? fault.status : 13;
-    return true;
-  }
-  if (!fault.failures_left || fault.function != function || fault.calls_left-- > 0) return false;
-  fault.calls_left = 0;
-  --fault.failures_left;
-  fault.stays = fault.status >= cudaErrorIllegalAddress;
-  *status = fault.status;
-  return true;
-}
-
 }  // namespace emulator
 
 using namespace emulator;
 
-extern "C" void emulator_fail(const char* function, int skip, int count, int status) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  fault = {function, skip, count, status, false};
-}
-extern "C" void emulator_limit_memory(std::size_t bytes) { memory_limit = bytes ? bytes : kMemory; }
-extern "C" std::size_t emulator_allocated() { return allocated; }
+void emulator_limit_memory(std::size_t bytes) { memory_limit = bytes ? bytes : kMemory; }
+std::size_t emulator_allocated() { return allocated; }
 
 const char* cudaGetErrorName(cudaError_t status) {
   return status == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"

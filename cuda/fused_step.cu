@@ -64,8 +64,9 @@ __global__ void __launch_bounds__(kStepThreads)
     options = cell_options(args.cell, own);
     bias = reinterpret_cast<const Pre<A>*>(args.cell.bias)[own];
   }
-  let_next_kernel_start();
+
   wait_for_kernel_before();  // all above is of the layer alone
+  let_next_kernel_start();
 
   Sums<S, ROWS, UNITS> sums;
   if (unit < args.H) {

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kStepThreads) plain_gemm_kernel(const __grid_c
       b_tile[i] = column < gemm.N && down_k < gemm.K ? cuda::load(b[down_k * gemm.ldb + column]) : A(0);
     }
     __syncthreads();
-#pragma unroll
+#pragma unroll 4
     for (int k = 0; k < kDepth; ++k)
 #pragma unroll
       for (int i = 0; i < kSide; ++i)

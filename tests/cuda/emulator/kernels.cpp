@@ -20,6 +20,7 @@ ThreadState state;
 namespace {
 
 constexpr std::size_t kStack = 48 * 1024;
+constexpr std::uint64_t kNap = 16;         // passes
 constexpr std::uint64_t kPatience = 1000;  // passes until all threads wait
 
 // Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
@@ -143,11 +144,16 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
     makecontext(&fiber.context, start_fiber, 0);
     alive[k] = k;
   }
+  std::vector<bool> asleep(launch.blocks);
   while (!alive.empty()) {
+    // Some blocks get ahead of others by a few barriers.
+    if (launch.blocks > 1 && here.passes % kNap == 0)
+      for (unsigned block = 0; block < launch.blocks; ++block) asleep[block] = random() % 4 == 0;
     // Another order in each pass: no block may count on another's having run.
     std::rotate(alive.begin(), alive.begin() + std::ptrdiff_t(random() % alive.size()), alive.end());
     if (random() % 2) std::reverse(alive.begin(), alive.end());
     for (const std::size_t k : alive) {
+      if (asleep[k / launch.threads]) continue;
       here.running = &here.fibers[k];
       state = here.running->state;
       swapcontext(&here.scheduler, &here.running->context);

@@ -130,9 +130,13 @@ int stream_wait(int index, void* stream, void* earlier, char* error) {
   });
 }
 
+int cublas_version(const lstmcore_cuda_context* context, int* version, char* error) {
+  return guarded(error, [&] { *version = context->context.products().cublas_version(); });
+}
+
 const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI, device_count,  device,  create_context, destroy_context,
                                    create_layer,      destroy_layer, forward, plan,           synchronize,
-                                   allocate,          release,       copy,    stream_wait};
+                                   allocate,          release,       copy,    stream_wait,    cublas_version};
 
 }  // namespace
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "stepwise.h"
+
 namespace lstmcore {
 namespace cuda {
 namespace {
-
-constexpr std::size_t kGemmWorkspace = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
 
 int attribute(cudaDeviceAttr name, int index) {
   int value = 0;
@@ -51,8 +51,8 @@ lstmcore_cuda_device describe_device(int index) {
 Context::Context(int device, const char* cublas)
     : index_(checked_index(device)),
       device_(describe_device(device)),
-      cublas_(cublas),
-      gemm_workspace_(kGemmWorkspace) {
+      products_(cublas),
+      overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {
   LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&capture_stream_, cudaStreamNonBlocking));
   LSTMCORE_CUDA_CHECK(cudaHostAlloc(reinterpret_cast<void**>(&fault_), sizeof *fault_, cudaHostAllocMapped));
   *fault_ = 0;
@@ -87,17 +87,24 @@ Context::Call::~Call() {
   context_.used_ = cudaEventRecord(context_.last_.get(), stream_) == cudaSuccess || context_.used_;
 }
 
-char* Context::Call::scratch(std::size_t bytes) {
-  if (bytes > context_.scratch_.bytes()) {
-    if (captured_)
-      throw Error(LSTMCORE_CUDA_INVALID,
-                  "stream: a capture cannot allocate; call once with these sizes before it");
-    if (context_.used_) LSTMCORE_CUDA_CHECK(cudaEventSynchronize(context_.last_.get()));
-    context_.scratch_ = DeviceMemory();
-    ++context_.generation_;
-    context_.scratch_ = DeviceMemory(bytes);
+char* Context::Call::scratch(std::size_t bytes, bool needed) {
+  Context& context = context_;
+  if (bytes <= context.scratch_.bytes()) return context.scratch_.as<char>();
+  if (bytes >= context.refused_ && !needed) return nullptr;
+  if (captured_)
+    throw Error(LSTMCORE_CUDA_INVALID,
+                "stream: a capture cannot allocate; call once with these sizes before it");
+  if (context.used_) LSTMCORE_CUDA_CHECK(cudaEventSynchronize(context.last_.get()));
+  context.scratch_ = DeviceMemory();
+  ++context.generation_;
+  try {
+    context.scratch_ = DeviceMemory(bytes);
+  } catch (const Error& error) {
+    if (error.status != LSTMCORE_CUDA_OUT_OF_MEMORY || needed) throw;
+    context.refused_ = std::min(context.refused_, bytes);
+    return nullptr;
   }
-  return context_.scratch_.as<char>();
+  return context.scratch_.as<char>();
 }
 
 }  // namespace cuda

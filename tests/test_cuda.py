@@ -10,7 +10,7 @@ import lstmcore
 from lstmcore import cuda
 
 ROOT = Path(__file__).parent.parent
-C_TESTS = ["test_cuda", "test_mma", "test_tiling"]
+PROGRAMS = ("test_cuda", "test_failures", "test_mma", "test_stepwise", "test_tiling")
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
 
 
@@ -20,7 +20,7 @@ def built(tmp_path_factory):
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
     options += ["-DLSTMCORE_BENCH=OFF"]
     run(["cmake", "-S", str(ROOT), "-B", str(build), *options])
-    targets = ["lstmcore_cuda_emulated", "cublas_emulator", *C_TESTS]
+    targets = ["lstmcore_cuda_emulated", "cublas_emulator", *PROGRAMS]
     run(["cmake", "--build", str(build), "--parallel", "2", "--target", *targets])
     return build
 
@@ -56,10 +56,10 @@ def close(got, want, dtype):
     assert relative_error(got, want) < TOLERANCES[dtype]
 
 
-@pytest.mark.parametrize("test", C_TESTS)
-def test_the_c_interface(built, test):
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_c_interface(built, program):
     out = run(
-        [str(built / "tests/cuda" / test)],
+        [str(built / "tests/cuda" / program)],
         env={"LSTMCORE_CUBLAS": str(built / "tests/cuda/libcublas_emulator.so")},
     )
     assert out.endswith(" 0 failures\n")
@@ -131,6 +131,38 @@ def test_repeated_calls_give_the_same_bits(gpu):
     first = on_gpu(x)
     for _ in range(3):
         np.testing.assert_array_equal(on_gpu(x), first)
+
+
+def test_without_cublas_lstmcore_multiplies(gpu, monkeypatch):
+    lstm, x = model(num_proj=4), inputs(6, 5, 5)
+    on_gpu = lstm.to("cuda")
+    assert {plan["products"] for plan in on_gpu._on_cuda.plan(5, 6)} == {"cublasLt 13.10.0"}
+    monkeypatch.setenv("LSTMCORE_CUBLAS", "none")
+    without = lstm.to("cuda")
+    assert {plan["products"] for plan in without._on_cuda.plan(5, 6)} == {"lstmcore"}
+    close(without(x), lstm(x), "float32")
+    close(without(x), on_gpu(x), "float32")
+
+
+def test_where_cublas_is_looked_for(monkeypatch, tmp_path):
+    monkeypatch.delenv("LSTMCORE_CUBLAS", raising=False)
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setattr("sys.path", [str(tmp_path / "site")])
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    found = []
+    for place in (
+        "conda/lib/libcublasLt.so.12",
+        "site/nvidia/cublas/lib/libcublasLt.so.12",
+        "site/nvidia/cu13/lib/libcublasLt.so.13",
+    ):
+        assert cuda.cublas_file() == (found[-1] if found else None)
+        file = tmp_path / place
+        file.parent.mkdir(parents=True)
+        file.touch()
+        found.append(str(file))
+    assert cuda.cublas_file() == found[-1]
+    monkeypatch.setenv("LSTMCORE_CUBLAS", "none")
+    assert cuda.cublas_file() == "none"
 
 
 def test_bfloat16_rounds_to_even():

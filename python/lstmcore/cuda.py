@@ -2,10 +2,12 @@
 
 A model runs on a GPU as ``lstm.to("cuda")``. The code for it is in ``liblstmcore_cuda.so``,
 which is part of installations that were built where nvcc was at hand, and is opened when it is
-first wanted. It needs NVIDIA's driver and cuBLAS (``pip install 'lstmcore[cuda13]'``), which is
-taken from the first of: the file that ``LSTMCORE_CUBLAS`` names, a copy that the process has
-loaded (that of torch, say), the packages nvidia-cublas and nvidia-cublas-cu12,
-``CONDA_PREFIX``, ``CUDA_HOME``, the system.
+first wanted. It needs NVIDIA's driver. Products of matrices are left to cuBLASLt 12 or 13
+(``pip install 'lstmcore[cuda13]'``), which is taken from the first of: the file that
+``LSTMCORE_CUBLAS`` names, a copy that the process has loaded (that of torch, say), the packages
+nvidia-cublas and nvidia-cublas-cu12, ``CONDA_PREFIX``, ``CUDA_HOME``, the system. Where there is
+none, or ``LSTMCORE_CUBLAS`` is "none", a kernel of lstmcore's own multiplies, without tensor
+cores; ``plan()`` says under "products" which it is.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ __all__ = ["DeviceArray", "asarray", "asnumpy", "device_count", "is_available", 
 # The order of lstmcore_cuda_dtype.
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 _CUBLAS = (
-    ("nvidia/cu13/lib", "libcublas.so.13"),
-    ("nvidia/cublas/lib", "libcublas.so.12"),
+    ("nvidia/cu13/lib", "libcublasLt.so.13"),
+    ("nvidia/cublas/lib", "libcublasLt.so.12"),
 )
 
 
@@ -45,11 +47,12 @@ def library() -> _core.CudaLibrary:
 
 
 def cublas_file() -> str | None:
-    """The cuBLAS to load; None leaves it to the process and the loader."""
+    """The cuBLASLt to load; None leaves it to the process and the loader."""
     if chosen := os.environ.get("LSTMCORE_CUBLAS"):
         return chosen
     try:
-        if "libcublas.so" in Path("/proc/self/maps").read_text():
+        maps = Path("/proc/self/maps").read_text()
+        if any(name in maps for _, name in _CUBLAS):
             return None
     except OSError:
         pass

@@ -28,6 +28,14 @@ class CudaContext {
   void synchronize(std::uintptr_t stream) const {
     library_->call(library_->api().synchronize, context_, reinterpret_cast<void*>(stream));
   }
+  // What multiplies: "cublasLt 13.1.0", or "lstmcore" where there is no cuBLAS.
+  std::string products() const {
+    int version = 0;
+    library_->call(library_->api().cublas_version, context_, &version);
+    return version ? "cublasLt " + std::to_string(version / 10000) + "." +
+                         std::to_string(version / 100 % 100) + "." + std::to_string(version % 100)
+                   : "lstmcore";
+  }
 
  private:
   CudaLibraryPtr library_;
@@ -136,7 +144,7 @@ class CudaLayer {
                     "groups"_a = plan.groups, "blocks_per_group"_a = plan.blocks_per_group,
                     "units_per_block"_a = plan.units_per_block, "words_per_thread"_a = plan.words_per_thread,
                     "shared_bytes"_a = plan.shared_bytes, "exchange_bytes_per_step"_a = plan.exchange_bytes,
-                    "estimated_step_us"_a = plan.estimated_step_us);
+                    "estimated_step_us"_a = plan.estimated_step_us, "products"_a = context_->products());
   }
 
  private:

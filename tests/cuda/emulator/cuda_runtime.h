@@ -41,6 +41,11 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchTimeout = 702,
+  cudaErrorAssert = 710,
+  cudaErrorHardwareStackError = 714,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
 };
 const char* cudaGetErrorName(cudaError_t);
@@ -65,6 +70,11 @@ struct Stream;
 struct Graph;
 // Runs, or records where the stream is being captured.
 cudaError_t enqueue(Stream* stream, std::function<void()> work);
+// The same for a kernel, which runs later: when anything else is asked of the device. One that `overlaps`
+// starts before the one ahead of it in its stream, and lets that one run when all of its threads wait for it.
+cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps = false);
+// Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See failing.h.
+bool fails(const char* function, int* status);
 struct Launch {
   unsigned blocks, threads, cluster;
   std::size_t shared_bytes;
@@ -129,7 +139,18 @@ enum cudaFuncAttribute {
   cudaFuncAttributeNonPortableClusterSizeAllowed
 };
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
-enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension, cudaLaunchAttributeCooperative };
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  attributes->ptxVersion = 90;
+  return cudaSuccess;
+}
+enum cudaLaunchAttributeID {
+  cudaLaunchAttributeClusterDimension,
+  cudaLaunchAttributeCooperative,
+  cudaLaunchAttributeProgrammaticStreamSerialization
+};
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
   struct {
@@ -137,6 +158,7 @@ struct cudaLaunchAttribute {
       unsigned x, y, z;
     } clusterDim;
     int cooperative;
+    int programmaticStreamSerializationAllowed;
   } val;
 };
 struct cudaLaunchConfig_t {
@@ -154,6 +176,10 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (config->numAttrs && config->attrs->id == cudaLaunchAttributeClusterDimension)
     launch.cluster = config->attrs->val.clusterDim.x;
   if (!launch.blocks || launch.blocks % launch.cluster) return cudaErrorInvalidValue;
-  return emulator::enqueue(config->stream,
-                           [=] { emulator::run_kernel(launch, [=] { kernel(Parameters(arguments)...); }); });
+  int status = cudaSuccess;
+  if (emulator::fails("cudaLaunchKernelEx", &status)) return cudaError_t(status);
+  const bool overlaps =
+      config->numAttrs && config->attrs->id == cudaLaunchAttributeProgrammaticStreamSerialization;
+  const auto run = [=] { emulator::run_kernel(launch, [=] { kernel(Parameters(arguments)...); }); };
+  return emulator::enqueue_kernel(config->stream, run, overlaps);
 }

@@ -24,8 +24,8 @@ class Context {
   const lstmcore_cuda_device& device() const { return device_; }
   int index() const { return index_; }
   Cublas& cublas() { return cublas_; }
-  cudaStream_t capture_stream() const { return capture_stream_; }
-  int* fault() const { return fault_; }
+  cudaStream_t capture_stream() const { return capture_stream_.get(); }
+  int* fault() const { return fault_.get(); }
   // Throws Error if a persistent kernel gave up waiting since the last time.
   void check_fault();
   // Makes cuBLAS work on this stream.
@@ -50,14 +50,17 @@ class Context {
   };
 
  private:
+  void check_stream(cudaStream_t stream);
+
   int index_;
   lstmcore_cuda_device device_;
   Cublas cublas_;
   DeviceMemory gemm_workspace_, scratch_;
   Event last_;
   bool used_ = false;
-  cudaStream_t capture_stream_ = nullptr;
-  int* fault_ = nullptr;  // host memory that the device writes to
+  Stream capture_stream_;
+  MappedFlag fault_;
+  cudaStream_t known_stream_ = nullptr;  // the latest that was found to be of this device
   std::int64_t generation_ = 0;
   std::mutex mutex_;
 };

@@ -38,6 +38,12 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchTimeout = 702,
+  cudaErrorAssert = 710,
+  cudaErrorHardwareStackError = 714,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
 };
 const char* cudaGetErrorName(cudaError_t);
@@ -60,8 +66,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp*, int device);
 namespace emulator {
 struct Stream;
 struct Graph;
+struct Event;
 // Runs, or records where the stream is being captured.
 cudaError_t enqueue(Stream* stream, std::function<void()> work);
+// The same, after which the device may be broken (see faults.h).
+cudaError_t enqueue_kernel(Stream* stream, std::function<void()> work);
 struct Launch {
   unsigned blocks, threads, cluster;
   std::size_t shared_bytes;
@@ -81,7 +90,7 @@ void __syncthreads();
 int __syncthreads_or(int);
 
 using cudaStream_t = emulator::Stream*;
-using cudaEvent_t = int*;
+using cudaEvent_t = emulator::Event*;
 using cudaGraph_t = emulator::Graph*;
 using cudaGraphExec_t = emulator::Graph*;
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocMapped = 2 };
@@ -89,6 +98,17 @@ enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureSta
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered,
+  cudaMemoryTypeHost,
+  cudaMemoryTypeDevice,
+  cudaMemoryTypeManaged
+};
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes*, const void*);
 cudaError_t cudaMalloc(void**, std::size_t);
 cudaError_t cudaFree(void*);
 cudaError_t cudaMallocAsync(void**, std::size_t, cudaStream_t);
@@ -97,6 +117,8 @@ cudaError_t cudaHostAlloc(void**, std::size_t, unsigned);
 cudaError_t cudaFreeHost(void*);
 cudaError_t cudaMemcpy(void*, const void*, std::size_t, cudaMemcpyKind);
 cudaError_t cudaMemcpyAsync(void*, const void*, std::size_t, cudaMemcpyKind, cudaStream_t);
+cudaError_t cudaMemcpy2DAsync(void*, std::size_t, const void*, std::size_t, std::size_t, std::size_t,
+                              cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemsetAsync(void*, int, std::size_t, cudaStream_t);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t*, unsigned);
 cudaError_t cudaStreamDestroy(cudaStream_t);
@@ -144,6 +166,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (config->numAttrs && config->attrs->id == cudaLaunchAttributeClusterDimension)
     launch.cluster = config->attrs->val.clusterDim.x;
   if (!launch.blocks || launch.blocks % launch.cluster) return cudaErrorInvalidValue;
-  return emulator::enqueue(config->stream,
-                           [=] { emulator::run_kernel(launch, [=] { kernel(Parameters(arguments)...); }); });
+  return emulator::enqueue_kernel(
+      config->stream, [=] { emulator::run_kernel(launch, [=] { kernel(Parameters(arguments)...); }); });
 }

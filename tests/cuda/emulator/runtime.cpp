@@ -1,4 +1,5 @@
 // Devices, memory, streams and graphs of the emulator. Two devices, so that mixing them up can be tested.
+// A status that is asked for (faults.h) comes as from CUDA: a broken device answers every call with it.
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
@@ -9,10 +10,16 @@
 #include <mutex>
 #include <vector>
 
+#include "faults.h"
+
 namespace emulator {
 
 struct Stream {
   Graph* capture = nullptr;
+  int device = 0;
+};
+struct Event {
+  int device;
 };
 struct Graph {
   std::vector<std::function<void()>> work;
@@ -23,18 +30,29 @@ namespace {
 constexpr std::size_t kMemory = std::size_t{1} << 30;  // of a device
 thread_local int current_device = 0;
 std::mutex mutex;
-std::map<void*, std::size_t> allocations;
+struct Allocation {
+  std::size_t bytes;
+  int device;
+};
+std::map<char*, Allocation> allocations;
 std::size_t allocated = 0;
-Stream default_stream;
+Stream default_streams[2] = {{nullptr, 0}, {nullptr, 1}};
+int failing_allocation = 0, waits = 0;
+cudaError_t next_fault = cudaSuccess, broken = cudaSuccess;
 
-Stream* real(Stream* stream) { return stream ? stream : &default_stream; }
+// Null, 1 and 2 are the default streams of the current device.
+Stream* real(Stream* stream) {
+  return reinterpret_cast<std::uintptr_t>(stream) > 2 ? stream : &default_streams[current_device];
+}
 
 cudaError_t allocate(void** memory, std::size_t bytes) {
+  if (broken) return broken;
   const std::lock_guard<std::mutex> lock(mutex);
+  if (failing_allocation && !--failing_allocation) return cudaErrorMemoryAllocation;
   if (bytes > kMemory - allocated) return cudaErrorMemoryAllocation;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   std::memset(*memory, 0xcd, bytes);  // garbage, as on a device
-  allocations[*memory] = bytes;
+  allocations[static_cast<char*>(*memory)] = {bytes, current_device};
   allocated += bytes;
   return cudaSuccess;
 }
@@ -42,9 +60,9 @@ cudaError_t allocate(void** memory, std::size_t bytes) {
 cudaError_t release(void* memory) {
   if (!memory) return cudaSuccess;
   const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = allocations.find(memory);
+  const auto found = allocations.find(static_cast<char*>(memory));
   if (found == allocations.end()) return cudaErrorInvalidValue;
-  allocated -= found->second;
+  allocated -= found->second.bytes;
   allocations.erase(found);
   std::free(memory);
   return cudaSuccess;
@@ -53,6 +71,7 @@ cudaError_t release(void* memory) {
 }  // namespace
 
 cudaError_t enqueue(Stream* stream, std::function<void()> work) {
+  if (broken) return broken;
   if (real(stream)->capture)
     real(stream)->capture->work.push_back(std::move(work));
   else
@@ -60,12 +79,43 @@ cudaError_t enqueue(Stream* stream, std::function<void()> work) {
   return cudaSuccess;
 }
 
+cudaError_t enqueue_kernel(Stream* stream, std::function<void()> work) {
+  if (real(stream)->device != current_device) return cudaErrorInvalidResourceHandle;
+  return enqueue(stream, [work = std::move(work)] {
+    work();
+    if (next_fault) broken = next_fault;
+  });
+}
+
 }  // namespace emulator
 
 using namespace emulator;
 
+void emulator_fail_allocation(int nth) { failing_allocation = nth; }
+void emulator_break(int status) {
+  next_fault = cudaError_t(status);
+  if (!status) broken = cudaSuccess;
+}
+int emulator_allocations() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return int(allocations.size());
+}
+int emulator_waits() { return waits; }
+void* emulator_make_stream(int device) { return new Stream{nullptr, device}; }
+int emulator_begin_capture(void* stream) {
+  return cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeThreadLocal);
+}
+int emulator_end_capture(void* stream) {
+  cudaGraph_t graph = nullptr;
+  const cudaError_t status = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph);
+  delete graph;
+  return status;
+}
+
 const char* cudaGetErrorName(cudaError_t status) {
-  return status == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
+  return status == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
+         : status == cudaErrorIllegalAddress ? "cudaErrorIllegalAddress"
+                                             : "cudaError";
 }
 const char* cudaGetErrorString(cudaError_t status) {
   return status == cudaErrorMemoryAllocation ? "out of memory" : "the emulator refuses this";
@@ -85,7 +135,7 @@ cudaError_t cudaSetDevice(int device) {
   current_device = device;
   return cudaSuccess;
 }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() { return broken; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   *value = attribute == cudaDevAttrCooperativeLaunch ? 1 : 227 * 1024;
   return cudaSuccess;
@@ -105,6 +155,16 @@ cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t strea
   return real(stream)->capture ? cudaErrorStreamCaptureUnsupported : allocate(memory, bytes);
 }
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t) { return release(memory); }
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto* at = const_cast<char*>(static_cast<const char*>(memory));
+  auto after = allocations.upper_bound(at);
+  *attributes = {cudaMemoryTypeUnregistered, -1};
+  if (after == allocations.begin()) return cudaSuccess;
+  --after;
+  if (at < after->first + after->second.bytes) *attributes = {cudaMemoryTypeDevice, after->second.device};
+  return cudaSuccess;
+}
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
   *memory = std::malloc(bytes);
   return cudaSuccess;
@@ -114,8 +174,18 @@ cudaError_t cudaFreeHost(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
+  if (broken) return broken;
   std::memmove(to, from, bytes);
   return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                              std::size_t bytes, std::size_t rows, cudaMemcpyKind, cudaStream_t stream) {
+  if (bytes > to_pitch || bytes > from_pitch) return cudaErrorInvalidValue;
+  return enqueue(stream, [=] {
+    for (std::size_t row = 0; row < rows; ++row)
+      std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                   bytes);
+  });
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
@@ -126,14 +196,14 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new Stream;
-  return cudaSuccess;
+  *stream = new Stream{nullptr, current_device};
+  return broken;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return broken; }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
   *status = real(stream)->capture ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
@@ -149,14 +219,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return *graph ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t, unsigned) {
+  ++waits;
+  if (broken) return broken;
   return real(stream)->capture ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new int;
-  return cudaSuccess;
+  *event = new Event{current_device};
+  return broken;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (broken) return broken;
+  return event->device == real(stream)->device ? cudaSuccess : cudaErrorInvalidResourceHandle;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return broken; }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;

@@ -76,6 +76,21 @@ std::string text_of(const DeviceArray& array) {
          " on cuda:" + std::to_string(array.device()) + ">";
 }
 
+std::int64_t length(const DeviceArray& array) {
+  if (array.shape().empty()) throw py::type_error("len() of an array without axes");
+  return array.shape()[0];
+}
+
+// array[index], a view.
+std::unique_ptr<DeviceArray> item(const DeviceArray& array, std::int64_t index) {
+  return std::make_unique<DeviceArray>(array, index < 0 ? index + length(array) : index);
+}
+
+// NumPy would make an array of objects, item by item.
+void refuse_host(const DeviceArray& array, const py::args&, const py::kwargs&) {
+  throw py::type_error(text_of(array) + " is not copied without being asked: use lstmcore.cuda.asnumpy");
+}
+
 }  // namespace
 
 const char* dtype_name(int dtype) { return kNames[dtype]; }
@@ -198,9 +213,9 @@ void register_device_array(py::module_& module) {
            py::arg("copy") = py::none())
       .def("__dlpack_device__", [](const DeviceArray& a) { return py::make_tuple(int(kDLCuda), a.device()); })
       .def("__repr__", &text_of)
-      .def(
-          "_at", [](const DeviceArray& a, std::int64_t index) { return DeviceArray(a, index); },
-          py::arg("index"))
+      .def("__len__", &length)
+      .def("__getitem__", &item, py::arg("index"))
+      .def("__array__", &refuse_host)
       .def("_write", &DeviceArray::write, py::arg("host"))
       .def("_read", &DeviceArray::read, py::arg("host"));
 }

@@ -138,6 +138,13 @@ void unpad(const DeviceArray& padded, const Offsets& offsets, const py::object& 
 }  // namespace
 
 void register_copies(py::module_& module) {
+  module.def(
+      "cuda_dtype",
+      [](const py::object& array, const std::shared_ptr<CudaLibrary>& library, int device,
+         std::uintptr_t stream, const std::string& name) {
+        return view_of(array, name, {library, device, stream}).dtype;
+      },
+      py::arg("array"), py::arg("library"), py::arg("device"), py::arg("stream"), py::arg("name"));
   module.def("cuda_copy_columns", &copy_columns, py::arg("to"), py::arg("column"), py::arg("source"),
              py::arg("library"), py::arg("device"), py::arg("stream"), py::arg("to_name") = "out",
              py::arg("source_name") = "array");

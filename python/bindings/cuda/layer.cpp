@@ -231,13 +231,20 @@ int count(const CudaLibrary& library) {
   return devices;
 }
 
+int device_of(const CudaLibrary& library, std::uintptr_t address) {
+  int device = -1;
+  library.call(library.api().device_of, reinterpret_cast<const void*>(address), &device);
+  return std::max(device, 0);  // what reads the array says what is wrong with the address
+}
+
 }  // namespace
 
 void register_cuda(py::module_& module) {
   py::class_<CudaLibrary, std::shared_ptr<CudaLibrary>>(module, "CudaLibrary")
       .def(py::init<const std::string&>(), py::arg("file"))
       .def("device_count", &count)
-      .def("device", &describe, py::arg("index"));
+      .def("device", &describe, py::arg("index"))
+      .def("device_of", &device_of, py::arg("address"));
   register_device_array(module);
   register_copies(module);
   py::class_<CudaContext, std::shared_ptr<CudaContext>>(module, "CudaContext")

@@ -155,15 +155,15 @@ def shape_of(array: Any) -> tuple[int, ...]:
     return tuple(array.__cuda_array_interface__["shape"] if found is None else found)
 
 
-def stand_in(value: Any) -> Any:
+def stand_in(value: Any, dtype: Any = None) -> Any:
     """For what is on the device, an array of its shape that takes no memory; others as they are.
 
-    Its dtype is that of the variables of a cell which is called with it.
+    ``dtype`` None: that of the variables of a cell which is called with such an array.
     """
     if not is_on_device(value):
         return value
     name = str(getattr(value, "dtype_name", None) or getattr(value, "dtype", ""))
-    kind = np.float64 if name.endswith("float64") else np.float32
+    kind = dtype or (np.float64 if name.endswith("float64") else np.float32)
     return np.broadcast_to(np.zeros((), kind), shape_of(value))
 
 

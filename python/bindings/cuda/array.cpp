@@ -82,8 +82,8 @@ std::int64_t length(const DeviceArray& array) {
 }
 
 // array[index], a view.
-std::unique_ptr<DeviceArray> item(const DeviceArray& array, std::int64_t index) {
-  return std::make_unique<DeviceArray>(array, index < 0 ? index + length(array) : index);
+std::shared_ptr<DeviceArray> item(const DeviceArray& array, std::int64_t index) {
+  return std::make_shared<DeviceArray>(array, index < 0 ? index + length(array) : index);
 }
 
 // NumPy would make an array of objects, item by item.

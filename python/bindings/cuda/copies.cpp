@@ -79,17 +79,16 @@ py::array_t<std::int64_t> read_integers(const py::object& array, const std::shar
   return py::array_t<std::int64_t>(copy(py::array_t<std::int32_t>(view.shape[0])));
 }
 
+// In the words of the CPU's calls.
 void check_offsets(const Offsets& offsets, std::int64_t total) {
-  const std::string form =
-      "offsets: expected integers from 0 to " + std::to_string(total) + ", not decreasing";
-  if (offsets.empty()) throw py::value_error("offsets: expected one more than rows, got none");
-  if (offsets.front() != 0)
-    throw py::value_error(form + "; got " + std::to_string(offsets.front()) + " first");
-  if (offsets.back() != total)
-    throw py::value_error(form + "; got " + std::to_string(offsets.back()) + " last");
+  if (offsets.empty()) throw py::value_error("offsets: expected one more entry than rows, got none");
+  if (offsets.front() != 0 || offsets.back() != total)
+    throw py::value_error("offsets: expected to begin with 0 and end with " + std::to_string(total) +
+                          ", got " + std::to_string(offsets.front()) + " and " +
+                          std::to_string(offsets.back()));
   for (std::size_t n = 1; n < offsets.size(); ++n)
     if (offsets[n] < offsets[n - 1])
-      throw py::value_error(form + "; got " + std::to_string(offsets[n]) + " after " +
+      throw py::value_error("offsets must not decrease, got " + std::to_string(offsets[n]) + " after " +
                             std::to_string(offsets[n - 1]));
 }
 
@@ -100,7 +99,7 @@ std::int64_t longest(const Offsets& offsets) {
 }
 
 // [total, width] as [N, T, width], T that of the longest row, zeros behind the others.
-std::unique_ptr<DeviceArray> pad(const py::object& packed, const Offsets& offsets,
+std::shared_ptr<DeviceArray> pad(const py::object& packed, const Offsets& offsets,
                                  const std::shared_ptr<CudaLibrary>& library, int device,
                                  std::uintptr_t stream, const std::string& name) {
   const DeviceView view = view_of(packed, name, {library, device, stream});
@@ -110,7 +109,7 @@ std::unique_ptr<DeviceArray> pad(const py::object& packed, const Offsets& offset
   check_offsets(offsets, total);
   const std::int64_t rows = std::int64_t(offsets.size()) - 1, steps = longest(offsets);
   auto padded =
-      std::make_unique<DeviceArray>(library, device, Offsets{rows, steps, width}, view.dtype, stream);
+      std::make_shared<DeviceArray>(library, device, Offsets{rows, steps, width}, view.dtype, stream);
   library->call(library->api().pad, device, padded->data(), static_cast<const void*>(view.data),
                 offsets.data(), rows, steps, std::size_t(width * dtype_size(view.dtype)), as_stream(stream));
   return padded;
@@ -141,9 +140,8 @@ void register_copies(py::module_& module) {
   module.def(
       "cuda_dtype",
       [](const py::object& array, const std::shared_ptr<CudaLibrary>& library, int device,
-         std::uintptr_t stream, const std::string& name) {
-        return view_of(array, name, {library, device, stream}).dtype;
-      },
+         std::uintptr_t stream,
+         const std::string& name) { return view_of(array, name, {library, device, stream}).dtype; },
       py::arg("array"), py::arg("library"), py::arg("device"), py::arg("stream"), py::arg("name"));
   module.def("cuda_copy_columns", &copy_columns, py::arg("to"), py::arg("column"), py::arg("source"),
              py::arg("library"), py::arg("device"), py::arg("stream"), py::arg("to_name") = "out",

@@ -54,7 +54,9 @@ def twins(cls=lstmcore.LSTMCell, device_dtype=None, dtype=np.float32, depth=I, *
 
 def state_of(cell, rows=N, dtype=np.float32):
     sizes = cell.state_size
-    return LSTMStateTuple(*(values(rows, size, dtype=dtype, seed=k) for k, size in enumerate(sizes)))
+    return LSTMStateTuple(
+        *(values(rows, size, dtype=dtype, seed=k) for k, size in enumerate(sizes))
+    )
 
 
 def on_device(state):
@@ -154,7 +156,8 @@ def test_first_call_builds(gpu):
         assert [w.shape for w in cell.weights] == [(I + H, 4 * H), (4 * H,)]
     for given in (values(N, T, I), cuda.asarray(values(N, T, I))):
         stack = lstmcore.MultiRNNCell([lstmcore.LSTMCell(k, device="cuda") for k in (4, 3)])
-        y, state = lstmcore.dynamic_rnn(stack, given, dtype=np.float32)
+        scope = type(given).__name__
+        y, state = lstmcore.dynamic_rnn(stack, given, dtype=np.float32, scope=scope)
         assert y.shape == (N, T, 3)
         assert stack.weights[0].shape == (I + 4, 16)
         assert [part.shape for pair in state for part in pair] == [(N, 4)] * 2 + [(N, 3)] * 2
@@ -360,7 +363,7 @@ REFUSED = {
     "math": (lambda: lstmcore.LSTMCell(H, device="cuda", math="x"), ValueError, "math: expected"),
     "no device": (lambda: lstmcore.LSTMCell(H, math="tf32"), ValueError, "pass device too"),
     "activation": (
-        lambda: lstmcore.LSTMCell(H, device="cuda", activation=np.tanh),
+        lambda: lstmcore.LSTMCell(H, device="cuda", activation=lambda v: v),
         ValueError,
         "activation: .* computed by NumPy",
     ),
@@ -451,17 +454,17 @@ REFUSED = {
         "dtype is float64",
     ),
     "packed": (
-        lambda: lstmcore.packed_rnn(twins()[1], cuda.asarray(values(4, I)), [0, 3]),
+        lambda: lstmcore.packed_rnn(twins()[1], cuda.asarray(values(4, I)), np.array([0, 3])),
         ValueError,
         "offsets: expected to begin with 0 and end with 4",
     ),
     "packed depth": (
-        lambda: lstmcore.packed_rnn(twins()[1], values(4, I + 1), [0, 4]),
+        lambda: lstmcore.packed_rnn(twins()[1], values(4, I + 1), np.array([0, 4])),
         ValueError,
         "values: expected an array of shape",
     ),
     "offsets": (
-        lambda: lstmcore.packed_rnn(twins()[1], values(4, I), [0, 3, 1, 4]),
+        lambda: lstmcore.packed_rnn(twins()[1], values(4, I), np.array([0, 3, 1, 4])),
         ValueError,
         "offsets must not decrease",
     ),

@@ -117,9 +117,7 @@ class Gpu:
         """[total, I] as [N, T, I], with zeros behind each row."""
         return _core.cuda_pad(packed, offsets, self.library, self.index, stream, name)
 
-    def unpad(
-        self, padded: DeviceArray, offsets: list[int], stream: int, out: Any = None
-    ) -> Any:
+    def unpad(self, padded: DeviceArray, offsets: list[int], stream: int, out: Any = None) -> Any:
         """The way back; into ``out`` where there is one."""
         if out is None:
             out = self.empty((offsets[-1], padded.shape[2]), stream, padded.dtype_name)
@@ -185,9 +183,7 @@ def integers_of(value: Any, name: str) -> Any:
     """
     if not is_on_device(value):
         return value
-    return _core.cuda_read_integers(
-        value, cuda.library(), device_of(value), stream_of(value), name
-    )
+    return _core.cuda_read_integers(value, cuda.library(), device_of(value), stream_of(value), name)
 
 
 def device_of(value: Any) -> int:
@@ -202,7 +198,10 @@ def device_of(value: Any) -> int:
 def stacked(arrays: Sequence[Any]) -> DeviceArray:
     """Arrays on the device of one shape [N, I] as one, [T, N, I], on the stream of the first."""
     first, stream, library = arrays[0], stream_of(arrays[0]), cuda.library()
-    device, kind = device_of(first), _core.cuda_dtype(first, library, device_of(first), stream, "inputs")
+    device, kind = (
+        device_of(first),
+        _core.cuda_dtype(first, library, device_of(first), stream, "inputs"),
+    )
     result = DeviceArray(library, device, [len(arrays), *shape_of(first)], kind, stream)
     for step, array in enumerate(arrays):
         _core.cuda_copy_columns(result[step], 0, array, library, device, stream, "inputs", "inputs")

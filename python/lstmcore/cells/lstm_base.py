@@ -33,7 +33,12 @@ class LSTMCellBase(LayerRNNCell):
     ``placement`` in ``gpu.py``, and ValueError for options that only the CPU has.
     """
 
-    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain", "_packed_on_gpu"}
+    _not_pickled = LayerRNNCell._not_pickled | {
+        "_packed",
+        "_weights_version",
+        "_plain",
+        "_packed_on_gpu",
+    }
 
     #: Order in which the peephole variables are created, which is their order in ``weights``.
     _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")

@@ -251,4 +251,3 @@ class CudaModel:
         if gpu.is_on_device(given):
             return given
         return self.gpu.upload(checked, stream, dtype)
-

@@ -94,7 +94,10 @@ def bidirectional_dynamic_rnn(
     on_gpu = checks.is_on_gpu(cell_fw)
     sequence = checks.checked_sequence(inputs, time_major, on_gpu=on_gpu)
     lengths = checks.checked_lengths(
-        on_host(sequence_length, on_gpu), sequence.rows, sequence.steps, bounded_axis=sequence.time_axis
+        on_host(sequence_length, on_gpu),
+        sequence.rows,
+        sequence.steps,
+        bounded_axis=sequence.time_axis,
     )
     checks.check_state_source(initial_state_fw, dtype)
     checks.check_state_source(initial_state_bw, dtype)

@@ -88,9 +88,7 @@ def _on_gpu(cell: Any, values: Any, offsets: Any, initial_state: Any) -> tuple[A
     def run(packed: Any) -> tuple[Any, Any]:
         stream = gpu.stream_of(packed)
         padded = on_gpu.pad(packed, positions, stream, "values")
-        outputs, state = cell._run_sequence(
-            padded, initial_state, np.diff(rows), time_major=False
-        )
+        outputs, state = cell._run_sequence(padded, initial_state, np.diff(rows), time_major=False)
         return on_gpu.unpad(outputs, positions, stream), state
 
     return run_there(cell, values, run)

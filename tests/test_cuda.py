@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lstmcore
-from cuda_emulator import emulator_build, gpu, run  # noqa: F401
+from cuda_emulator import run
 from lstmcore import cuda
 
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import lstmcore
-from cuda_emulator import emulator_build, gpu  # noqa: F401
 from lstmcore import cuda
 
 RNG = np.random.default_rng(5)

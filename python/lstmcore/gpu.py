@@ -30,13 +30,13 @@ class Placement(NamedTuple):
     """Which GPU, and how: ``dtype`` of weights, inputs and outputs there (None: the weights' own),
     and ``math`` of float32 products."""
 
-    index: int
+    ordinal: int
     dtype: str | None
     math: str
 
     @property
     def device(self) -> str:
-        return f"cuda:{self.index}"
+        return f"cuda:{self.ordinal}"
 
     def as_arguments(self) -> dict[str, Any]:
         """The constructor's arguments that say this."""
@@ -77,7 +77,7 @@ class Gpu:
     """
 
     def __init__(self, where: Placement, own_dtype: str, *, shared: bool) -> None:
-        self.index, self.math = where.index, where.math
+        self.index, self.math = where.ordinal, where.math
         self.dtype = where.dtype or own_dtype
         self.library = cuda.library()
         self.context = _shared_context(self.library, self.index) if shared else self._new_context()

@@ -142,7 +142,9 @@ def run(
     return outputs, on_gpu.gpu.to_host(c, on_gpu.host_dtype), host
 
 
-def run_there(cell: MultiRNNCell, inputs: Any, run: Callable[[Any], Any]) -> Any:
+def run_there(
+    cell: MultiRNNCell, inputs: Any, run: Callable[[Any], tuple[Any, Any]]
+) -> tuple[Any, Any]:
     """``run(inputs)`` of a built stack, whose inputs go to its GPU once, and results come back."""
     if gpu.is_on_device(inputs):
         return run(inputs)
@@ -154,9 +156,10 @@ def run_there(cell: MultiRNNCell, inputs: Any, run: Callable[[Any], Any]) -> Any
         as_array(inputs, "inputs"), leaf._kernel, leaf.name, InputSpec(ndim=np.ndim(inputs))
     )
     results = run(on_gpu.gpu.upload(x, 0))
-    return nest.map_structure(
-        lambda a: on_gpu.gpu.to_host(a, on_gpu.host_dtype) if gpu.is_on_device(a) else a, results
+    outputs, state = nest.map_structure(
+        lambda array: on_gpu.gpu.to_host(array, on_gpu.host_dtype), results
     )
+    return outputs, state
 
 
 def _state(

@@ -1,5 +1,7 @@
 """Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,12 @@ def test_no_library_and_no_cublas(gpu, monkeypatch):
     with pytest.raises(RuntimeError, match="device='cuda': LSTMCORE_CUDA_LIBRARY"):
         model().to("cuda")
     assert model().to("auto").device == "cpu"
+
+
+def test_nothing_of_it_is_imported_before_it_is_wanted():
+    code = (
+        "import sys, lstmcore; x = lstmcore.LSTMCell(3)\n"
+        "assert not {'lstmcore.cuda', 'lstmcore.gpu', 'lstmcore.cells.on_gpu'} & set(sys.modules)\n"
+        "assert lstmcore.cuda.device_count() >= 0"
+    )
+    run([sys.executable, "-c", code])

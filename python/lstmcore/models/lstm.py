@@ -183,7 +183,7 @@ class LSTM:
         return model
 
     def plan(self, steps: int, batch: int, path: str = "auto") -> list[dict[str, Any]]:
-        """How each layer and direction would run on the model's GPU, for T ``steps`` and N ``batch``.
+        """How each layer and direction would run on the model's GPU: T ``steps``, N ``batch``.
 
         A dict each: ``path``, and how the kernel of that path divides the work. Raises ValueError
         on the CPU, and for a path that cannot be.

@@ -41,6 +41,7 @@ class Emulator:
         self.library = folder / "liblstmcore_cuda_emulated.so"
         self.cublas = folder / "libcublas_emulator.so"
         self._runtime = ctypes.CDLL(str(folder / "libcudart_emulator.so"))
+        self._cublas = ctypes.CDLL(str(self.cublas))
         self._runtime.emulator_make_stream.restype = ctypes.c_void_p
 
     def fail_allocation(self, nth):
@@ -49,7 +50,11 @@ class Emulator:
     def break_device(self, status=700):
         self._runtime.emulator_break(status)
 
+    def cublas_version(self, version):
+        self._cublas.emulator_cublas_version(version)
+
     def heal(self):
+        self.cublas_version(130000)
         self._runtime.emulator_break(0)
         self._runtime.emulator_fail_allocation(0)
 

@@ -478,7 +478,7 @@ def test_states_from_both_places(gpu):
         (lambda m, x: m(x, None, [1, 2, 3]), ValueError, "initial_state: expected 1 pairs"),
         (lambda m, x: m(x, [1.5, 2]), ValueError, "lengths: expected integers"),
         (lambda m, x: m(x, x[0][0]), ValueError, "lengths: expected integers, got float32"),
-        (lambda m, x: m(x, stream=-1), TypeError, "stream"),
+        (lambda m, x: m(x, stream=-1), TypeError, "stream: expected a CUDA stream as an integer"),
     ],
 )
 def test_calls_that_are_refused(gpu, call, error, match):
@@ -515,6 +515,19 @@ def test_where_a_model_is_stays(gpu, tmp_path):
 
 
 # ---- Faults
+
+
+def test_cublas_that_is_too_old(gpu):
+    gpu.cublas_version(110200)
+    cell = lstmcore.LSTMCell(3, device="cuda")
+    for call in (
+        lambda: model().to("cuda"),
+        lambda: cell(X[:, 0], cell.zero_state(2, np.float32)),
+    ):
+        with pytest.raises(RuntimeError, match=r"cuBLAS must be 11\.3 or newer, found .*110200"):
+            call()
+    gpu.cublas_version(130000)
+    assert cell(X[:, 0], cell.zero_state(2, np.float32))[0].shape == (2, 3)
 
 
 def test_memory_that_runs_out_at_any_place(gpu):

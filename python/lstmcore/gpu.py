@@ -126,22 +126,23 @@ class Gpu:
 
 
 def _shared_context(library: _core.CudaLibrary, index: int) -> _core.CudaContext:
-    cublas = cuda.cublas_file()
-    key = (cuda.library_file(), index, cublas)
+    key = (cuda.library_file(), index)
     with shared_state.lock:
         context = _contexts.get(key)
         if context is None:
-            context = _contexts[key] = _core.CudaContext(library, index, cublas)
+            context = _contexts[key] = _core.CudaContext(library, index, cuda.cublas_file())
         return context
 
 
 def is_on_device(value: Any) -> bool:
     if isinstance(value, (np.ndarray, np.generic)):
         return False
-    if isinstance(value, DeviceArray) or hasattr(value, "__cuda_array_interface__"):
+    if isinstance(value, DeviceArray):
         return True
     where = getattr(value, "__dlpack_device__", None)
-    return where is not None and int(where()[0]) in _DLPACK_CUDA
+    if where is not None:
+        return int(where()[0]) in _DLPACK_CUDA
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def any_on_device(structure: Any) -> bool:
@@ -172,8 +173,10 @@ def stream_of(x: Any) -> int:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
         return int(torch.cuda.current_stream(x.device).cuda_stream)
-    interface = getattr(x, "__cuda_array_interface__", None)
-    stream = None if interface is None else interface.get("stream")
+    try:
+        stream = x.__cuda_array_interface__.get("stream")
+    except Exception:  # it has none, or, in bfloat16 say, will not tell
+        return 0
     return int(stream) if stream is not None and stream > 1 else 0
 
 

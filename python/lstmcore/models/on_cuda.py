@@ -110,6 +110,8 @@ class CudaModel:
         stream = call.stream
         if stream is None:
             stream = 0 if host else gpu.stream_of(x)
+        elif not isinstance(stream, int) or stream < 0:
+            raise TypeError(f"stream: expected a CUDA stream as an integer, got {stream!r}")
         rank = 3 if call.offsets is None else 2
         lengths, offsets = (
             arguments.integers(gpu.integers_of(value, name), name)

@@ -36,7 +36,8 @@ def dynamic_rnn(
     Args:
         cell: an RNNCell, or anything with its attributes.
         inputs: [N, T, I], or [T, N, I] if ``time_major``; copied only where not C-contiguous. A
-            cell of your own may take nested structures of arrays [N, T, ...].
+            cell with a ``device`` takes arrays on that GPU, and gives its results there. A cell of
+            your own may take nested structures of arrays [N, T, ...].
         sequence_length: N integers. Past its length a row's outputs are 0 and its state stays, NaN
             in the padding notwithstanding. Lengths outside 0..T act as 0 and T.
         initial_state: state to start from; for this package's cells converted to the dtype of

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dtypes.h"
+#include "faults.h"
 
 using namespace lstmcore::cuda;
 
@@ -30,6 +31,9 @@ double read(const void* array, int type, std::int64_t at) {
 
 }  // namespace
 
+static int reported_version = 130000;
+void emulator_cublas_version(int version) { reported_version = version; }
+
 #define LSTMCORE_EXPORT extern "C" __attribute__((visibility("default")))
 
 LSTMCORE_EXPORT int cublasCreate_v2(void** handle) {
@@ -41,7 +45,7 @@ LSTMCORE_EXPORT int cublasDestroy_v2(void* handle) {
   return 0;
 }
 LSTMCORE_EXPORT int cublasGetVersion_v2(void*, int* version) {
-  *version = 130000;
+  *version = reported_version;
   return 0;
 }
 LSTMCORE_EXPORT int cublasSetStream_v2(void* handle, cudaStream_t stream) {

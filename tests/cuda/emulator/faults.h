@@ -8,5 +8,6 @@ EMULATOR_EXPORT void emulator_break(int status);         // what the next kernel
 EMULATOR_EXPORT int emulator_allocations();              // pieces of device memory that are alive
 EMULATOR_EXPORT int emulator_waits();                    // of a stream for an event, so far
 EMULATOR_EXPORT void* emulator_make_stream(int device);  // never destroyed
+EMULATOR_EXPORT void emulator_cublas_version(int version);
 EMULATOR_EXPORT int emulator_begin_capture(void* stream);
 EMULATOR_EXPORT int emulator_end_capture(void* stream);  // and forgets it

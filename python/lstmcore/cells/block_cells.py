@@ -242,7 +242,8 @@ class LSTMBlockFusedCell(Layer):
                 raise ValueError("Either initial_state or dtype needs to be specified")
             _check_float(dtypes.as_compute_dtype(dtype), "dtype")
         steps, rows, _ = gpu.shape_of(inputs)
-        lengths = checks.checked_lengths(sequence_length, rows, steps, bounded_axis=0)
+        given = gpu.integers_of(sequence_length, "sequence_length")
+        lengths = checks.checked_lengths(given, rows, steps, bounded_axis=0)
         y, c, h = on_gpu.run(self._cell, inputs, state, lengths, time_major=True)
         return y, LSTMStateTuple(c, h)
 

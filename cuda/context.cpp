@@ -52,24 +52,32 @@ Context::Context(int device, const char* cublas)
     : index_(checked_index(device)),
       device_(describe_device(device)),
       products_(cublas),
-      overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {
-  LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&capture_stream_, cudaStreamNonBlocking));
-  LSTMCORE_CUDA_CHECK(cudaHostAlloc(reinterpret_cast<void**>(&fault_), sizeof *fault_, cudaHostAllocMapped));
-  *fault_ = 0;
-}
+      overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {}
 
 Context::~Context() {
   if (used_) cudaEventSynchronize(last_.get());
-  cudaFreeHost(fault_);
-  cudaStreamDestroy(capture_stream_);
 }
 
 void Context::check_fault() {
-  if (!*static_cast<volatile int*>(fault_)) return;
-  *fault_ = 0;
+  volatile int* fault = fault_.get();
+  if (!*fault) return;
+  *fault = 0;
   throw Error(
       LSTMCORE_CUDA_FAILED,
       "a persistent kernel waited too long for its neighbours, and stopped; its outputs are not valid");
+}
+
+// An event is of one device, and so must be the stream that records it.
+void Context::check_stream(cudaStream_t stream) {
+  if (!stream || stream == known_stream_) return;
+  const Event event;
+  const cudaError_t status = cudaEventRecord(event.get(), stream);
+  if (status == cudaErrorInvalidResourceHandle) {
+    cudaGetLastError();
+    throw Error(LSTMCORE_CUDA_INVALID, "stream: not a stream of cuda:" + std::to_string(index_));
+  }
+  check(status, "cudaEventRecord");
+  known_stream_ = stream;
 }
 
 Context::Call::Call(Context& context, cudaStream_t stream)
@@ -78,6 +86,7 @@ Context::Call::Call(Context& context, cudaStream_t stream)
   LSTMCORE_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
   captured_ = status != cudaStreamCaptureStatusNone;
   context.check_fault();
+  if (!captured_) context.check_stream(stream);
   if (context.used_ && !captured_) LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(stream, context.last_.get(), 0));
 }
 

@@ -28,8 +28,8 @@ class Context {
   const Products& products() const { return products_; }
   // Whether kernels may start before the one that they wait for has ended.
   bool overlaps() const { return overlaps_; }
-  cudaStream_t capture_stream() const { return capture_stream_; }
-  int* fault() const { return fault_; }
+  cudaStream_t capture_stream() const { return capture_stream_.get(); }
+  int* fault() const { return fault_.get(); }
   // Throws Error if a persistent kernel gave up waiting since the last time.
   void check_fault();
 
@@ -54,6 +54,8 @@ class Context {
   };
 
  private:
+  void check_stream(cudaStream_t stream);
+
   int index_;
   lstmcore_cuda_device device_;
   Products products_;
@@ -62,8 +64,9 @@ class Context {
   std::size_t refused_ = SIZE_MAX;
   Event last_;
   bool used_ = false;
-  cudaStream_t capture_stream_ = nullptr;
-  int* fault_ = nullptr;  // host memory that the device writes to
+  Stream capture_stream_;
+  MappedFlag fault_;
+  cudaStream_t known_stream_ = nullptr;  // the latest that was found to be of this device
   std::int64_t generation_ = 0;
   std::mutex mutex_;
 };

@@ -19,7 +19,7 @@ class TypedLayer : public Layer {
   TypedLayer(Context& context, const lstmcore_cuda_spec& spec, const lstmcore_cuda_weights& weights)
       : context_(context), spec_(spec), weights_(spec, weights), stepwise_(context, spec_, weights_) {}
   ~TypedLayer() override {
-    const DeviceGuard guard(context_.index());
+    const DeviceGuard guard(context_.index(), std::nothrow);
     cudaDeviceSynchronize();  // what was enqueued reads the weights
   }
 

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -73,6 +74,11 @@ class DeviceGuard {
     if (device != before_) LSTMCORE_CUDA_CHECK(cudaSetDevice(device));
     changed_ = device != before_;
   }
+  // For destructors: after a sticky error there is nothing left to be done.
+  DeviceGuard(int device, std::nothrow_t) noexcept {
+    changed_ =
+        cudaGetDevice(&before_) == cudaSuccess && device != before_ && cudaSetDevice(device) == cudaSuccess;
+  }
   ~DeviceGuard() {
     if (changed_) cudaSetDevice(before_);
   }
@@ -121,6 +127,34 @@ class Event {
 
  private:
   cudaEvent_t event_ = nullptr;
+};
+
+class Stream {
+ public:
+  Stream() { LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+// An int of the host that kernels can write to; 0 at first.
+class MappedFlag {
+ public:
+  MappedFlag() {
+    LSTMCORE_CUDA_CHECK(cudaHostAlloc(reinterpret_cast<void**>(&flag_), sizeof *flag_, cudaHostAllocMapped));
+    *flag_ = 0;
+  }
+  ~MappedFlag() { cudaFreeHost(flag_); }
+  MappedFlag(const MappedFlag&) = delete;
+  MappedFlag& operator=(const MappedFlag&) = delete;
+  int* get() const { return flag_; }
+
+ private:
+  int* flag_ = nullptr;
 };
 
 }  // namespace cuda

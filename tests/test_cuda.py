@@ -1,41 +1,15 @@
 """Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
 
-import subprocess
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
 
 import lstmcore
+from cuda_emulator import PROGRAMS, run
 from lstmcore import cuda
 
-ROOT = Path(__file__).parent.parent
-PROGRAMS = ("test_cuda", "test_failures", "test_mma", "test_stepwise", "test_tiling")
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    build = tmp_path_factory.mktemp("emulator")
-    options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
-    options += ["-DLSTMCORE_BENCH=OFF"]
-    run(["cmake", "-S", str(ROOT), "-B", str(build), *options])
-    targets = ["lstmcore_cuda_emulated", "cublas_emulator", *PROGRAMS]
-    run(["cmake", "--build", str(build), "--parallel", "2", "--target", *targets])
-    return build
-
-
-def run(command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, **options)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-@pytest.fixture
-def gpu(built, monkeypatch):
-    folder = built / "tests" / "cuda"
-    monkeypatch.setenv("LSTMCORE_CUDA_LIBRARY", str(folder / "liblstmcore_cuda_emulated.so"))
-    monkeypatch.setenv("LSTMCORE_CUBLAS", str(folder / "libcublas_emulator.so"))
 
 
 def model(**options):
@@ -57,10 +31,10 @@ def close(got, want, dtype):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_the_c_interface(built, program):
+def test_the_c_interface(emulator_build, program):
     out = run(
-        [str(built / "tests/cuda" / program)],
-        env={"LSTMCORE_CUBLAS": str(built / "tests/cuda/libcublas_emulator.so")},
+        [str(emulator_build / "tests/cuda" / program)],
+        env={"LSTMCORE_CUBLAS": str(emulator_build / "tests/cuda/libcublas_emulator.so")},
     )
     assert out.endswith(" 0 failures\n")
 
@@ -184,11 +158,11 @@ def test_bfloat16_rounds_to_even():
         (lambda m, x: m.to("cuda")(x, [1]), ValueError, "lengths: expected 2"),
         (lambda m, x: m.to("cuda")(x, path="fast"), ValueError, "path: expected one of"),
         (lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"), ValueError, "path"),
-        (lambda m, x: m.to("cuda")([[1.0]]), ValueError, "x: expected an array"),
+        (lambda m, x: m.to("cuda")([[1.0]]), TypeError, "x must be a NumPy array"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, device=1)), ValueError, "got one on cuda:1"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, "float16")), TypeError, "expected float32"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x[0])), ValueError, "x: expected an array"),
-        (lambda m, x: m.to("cuda")(cuda.asarray(x[:, :, :3])), ValueError, "depth 5, got 3"),
+        (lambda m, x: m.to("cuda")(cuda.asarray(x[:, :, :3])), ValueError, "x: expected depth 5"),
         (lambda m, x: m(x, path="grid"), ValueError, "models on a GPU"),
         (lambda m, x: cuda.asarray(np.zeros(3, np.int32)), TypeError, "expected floats"),
     ],
@@ -214,3 +188,12 @@ def test_no_library_and_no_cublas(gpu, monkeypatch):
     with pytest.raises(RuntimeError, match="device='cuda': LSTMCORE_CUDA_LIBRARY"):
         model().to("cuda")
     assert model().to("auto").device == "cpu"
+
+
+def test_nothing_of_it_is_imported_before_it_is_wanted():
+    code = (
+        "import sys, lstmcore; x = lstmcore.LSTMCell(3)\n"
+        "assert not {'lstmcore.cuda', 'lstmcore.gpu', 'lstmcore.cells.on_gpu'} & set(sys.modules)\n"
+        "assert lstmcore.cuda.device_count() >= 0"
+    )
+    run([sys.executable, "-c", code])

@@ -147,6 +147,17 @@ typedef struct {
   int (*stream_wait)(int device, void* stream, void* earlier, char* error);
   // Of the cuBLAS in use, as 10000 major + 100 minor + patch; 0 without one.
   int (*cublas_version)(const lstmcore_cuda_context* context, int* version, char* error);
+  // The device that an address is on; -1 where it is no device memory.
+  int (*device_of)(const void* memory, int* device, char* error);
+  // `rows` runs of `bytes` each, which begin `to_pitch` and `from_pitch` bytes apart.
+  int (*copy_rows)(int device, void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes,
+                   size_t rows, void* stream, char* error);
+  // packed [total, row_bytes] to padded [N, T, row_bytes] with zeros past each row's end, and back. `offsets`
+  // is HOST memory, [N + 1], where the rows begin in `packed`; no row is longer than T. row_bytes is even.
+  int (*pad)(int device, void* padded, const void* packed, const int64_t* offsets, int64_t batch,
+             int64_t steps, size_t row_bytes, void* stream, char* error);
+  int (*unpad)(int device, const void* padded, void* packed, const int64_t* offsets, int64_t batch,
+               int64_t steps, size_t row_bytes, void* stream, char* error);
 } lstmcore_cuda_api_v1;
 
 // Null where the library does not have this version.

@@ -1,6 +1,6 @@
 """NVIDIA GPUs: whether there is one to use, and arrays on it.
 
-A model runs on a GPU as ``lstm.to("cuda")``. The code for it is in ``liblstmcore_cuda.so``,
+Models and cells run on a GPU with ``device="cuda"``. The code for it is in ``liblstmcore_cuda.so``,
 which is part of installations that were built where nvcc was at hand, and is opened when it is
 first wanted. It needs NVIDIA's driver. Products of matrices are left to cuBLASLt 12 or 13
 (``pip install 'lstmcore[cuda13]'``), which is taken from the first of: the file that
@@ -33,15 +33,20 @@ _CUBLAS = (
 )
 
 
+def library_file() -> Path:
+    """The library; it need not be there."""
+    chosen = os.environ.get("LSTMCORE_CUDA_LIBRARY")
+    return Path(chosen) if chosen else Path(_core.__file__).parent / "liblstmcore_cuda.so"
+
+
 def library() -> _core.CudaLibrary:
     """Raises RuntimeError with the reason where there is none."""
-    chosen = os.environ.get("LSTMCORE_CUDA_LIBRARY")
-    file = Path(chosen) if chosen else Path(_core.__file__).parent / "liblstmcore_cuda.so"
+    file = library_file()
     if not file.exists():
         raise RuntimeError(
-            f"this lstmcore was built without CUDA: {file} is not there"
-            if not chosen
-            else f"LSTMCORE_CUDA_LIBRARY: there is no {file}"
+            f"LSTMCORE_CUDA_LIBRARY: there is no {file}"
+            if os.environ.get("LSTMCORE_CUDA_LIBRARY")
+            else f"this lstmcore was built without CUDA: {file} is not there"
         )
     return _core.CudaLibrary(str(file))
 
@@ -96,7 +101,10 @@ def device_index(device: Any) -> int | None:
         raise ValueError(f"device: expected 'cpu', 'cuda', 'cuda:N' or 'auto', got {device!r}")
     if reason := why_not():
         raise RuntimeError(f"device={device!r}: {reason}")
-    return int(index or 0)
+    number, count = int(index or 0), library().device_count()
+    if number >= count:
+        raise ValueError(f"device: there is no cuda:{number}, only {count} GPU(s)")
+    return number
 
 
 def asarray(values: Any, dtype: str | None = None, device: int = 0, stream: int = 0) -> DeviceArray:

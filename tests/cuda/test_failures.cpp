@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "cublas_functions.h"
-#include "emulator/failing.h"
+#include "emulator/faults.h"
 #include "harness.h"
 
 using namespace lstmcore;

@@ -41,6 +41,7 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchTimeout = 702,
   cudaErrorAssert = 710,
@@ -68,12 +69,14 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp*, int device);
 namespace emulator {
 struct Stream;
 struct Graph;
+struct Event;
 // Runs, or records where the stream is being captured.
 cudaError_t enqueue(Stream* stream, std::function<void()> work);
-// The same for a kernel, which runs later: when anything else is asked of the device. One that `overlaps`
-// starts before the one ahead of it in its stream, and lets that one run when all of its threads wait for it.
+// The same for a kernel, which runs later: when anything else is asked of the device, which may be broken then
+// (faults.h). One that `overlaps` starts before the one ahead of it in its stream, and lets that one run when
+// all of its threads wait for it.
 cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps = false);
-// Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See failing.h.
+// Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See faults.h.
 bool fails(const char* function, int* status);
 struct Launch {
   unsigned blocks, threads, cluster;
@@ -101,7 +104,7 @@ void __syncthreads();
 int __syncthreads_or(int);
 
 using cudaStream_t = emulator::Stream*;
-using cudaEvent_t = int*;
+using cudaEvent_t = emulator::Event*;
 using cudaGraph_t = emulator::Graph*;
 using cudaGraphExec_t = emulator::Graph*;
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocMapped = 2 };
@@ -109,6 +112,17 @@ enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureSta
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered,
+  cudaMemoryTypeHost,
+  cudaMemoryTypeDevice,
+  cudaMemoryTypeManaged
+};
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes*, const void*);
 cudaError_t cudaMalloc(void**, std::size_t);
 cudaError_t cudaFree(void*);
 cudaError_t cudaMallocAsync(void**, std::size_t, cudaStream_t);
@@ -117,6 +131,8 @@ cudaError_t cudaHostAlloc(void**, std::size_t, unsigned);
 cudaError_t cudaFreeHost(void*);
 cudaError_t cudaMemcpy(void*, const void*, std::size_t, cudaMemcpyKind);
 cudaError_t cudaMemcpyAsync(void*, const void*, std::size_t, cudaMemcpyKind, cudaStream_t);
+cudaError_t cudaMemcpy2DAsync(void*, std::size_t, const void*, std::size_t, std::size_t, std::size_t,
+                              cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemsetAsync(void*, int, std::size_t, cudaStream_t);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t*, unsigned);
 cudaError_t cudaStreamDestroy(cudaStream_t);

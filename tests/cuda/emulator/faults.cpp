@@ -1,4 +1,4 @@
-#include "failing.h"
+#include "faults.h"
 
 #include <cuda_runtime.h>
 

@@ -23,7 +23,7 @@ int seconds_per_second = 1;
 namespace {
 
 constexpr std::size_t kStack = 48 * 1024;
-constexpr std::uint64_t kNap = 16;         // passes
+constexpr std::uint64_t kLate = 16;        // passes that a block may begin after others
 constexpr std::uint64_t kPatience = 1000;  // passes until all threads wait
 
 // Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
@@ -182,9 +182,10 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
   }
   std::vector<bool> asleep(launch.blocks);
   while (!alive.empty()) {
-    // Some blocks get ahead of others by a few barriers.
-    if (launch.blocks > 1 && here.passes % kNap == 0)
-      for (unsigned block = 0; block < launch.blocks; ++block) asleep[block] = random() % 4 == 0;
+    // Some blocks begin a few barriers after the others.
+    for (unsigned block = 0; block < launch.blocks && here.passes <= kLate; ++block)
+      asleep[block] =
+          here.passes == 0 ? launch.blocks > 1 && random() % 4 == 0 : asleep[block] && here.passes < kLate;
     // Another order in each pass: no block may count on another's having run.
     std::rotate(alive.begin(), alive.begin() + std::ptrdiff_t(random() % alive.size()), alive.end());
     if (random() % 2) std::reverse(alive.begin(), alive.end());

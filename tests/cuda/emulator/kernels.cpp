@@ -42,8 +42,6 @@ struct Fiber {
   ucontext_t context;
   ThreadState state;
   bool done = false;
-  const unsigned* waits = nullptr;  // for this to be no more what it was
-  unsigned was = 0;
   std::vector<std::pair<void*, const void*>> copies;
 };
 
@@ -81,10 +79,7 @@ int wait(Barrier& barrier, unsigned members, int value) {
     ++barrier.generation;
     return barrier.result;
   }
-  machine->running->waits = &barrier.generation;
-  machine->running->was = mine;
-  switch_away();
-  machine->running->waits = nullptr;
+  while (barrier.generation == mine) switch_away();
   return barrier.result;
 }
 
@@ -192,7 +187,6 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
     for (const std::size_t k : alive) {
       if (asleep[k / launch.threads]) continue;
       here.running = &here.fibers[k];
-      if (here.running->waits && *here.running->waits == here.running->was) continue;
       state = here.running->state;
       swapcontext(&here.scheduler, &here.running->context);
     }

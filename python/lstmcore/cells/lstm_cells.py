@@ -37,7 +37,7 @@ class BasicLSTMCell(LSTMCellBase):
             are; the results are where the inputs are. None and "cpu": on the CPU.
         device_dtype: of weights, inputs and outputs on the GPU: "float16", "bfloat16", "float32" or
             "float64"; None: that of the weights. Sums and c are float32 (float64 with float64).
-        math: "ieee", or "tf32", which lets cuBLAS round the factors of float32 products.
+        math: of float32 products there: "ieee", "tf32" or "tf32x3", as ``LSTM.to`` has them.
         **kwargs: ``trainable``, ``weights``, and Keras layer arguments without meaning here.
     """
 

@@ -72,9 +72,9 @@ struct Graph;
 struct Event;
 // Runs, or records where the stream is being captured.
 cudaError_t enqueue(Stream* stream, std::function<void()> work);
-// The same for a kernel, which runs later: when anything else is asked of the device, which may be broken then
-// (faults.h). One that `overlaps` starts before the one ahead of it in its stream, and lets that one run when
-// all of its threads wait for it.
+// The same for a kernel, which runs later: when anything else is asked of the device, which may be broken
+// then (faults.h). One that `overlaps` starts before the one ahead of it in its stream, and lets that one run
+// when all of its threads wait for it.
 cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps = false);
 // Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See faults.h.
 bool fails(const char* function, int* status);

@@ -1,4 +1,4 @@
-// Launches of the stepwise path's kernels.
+// Launches of kernels of one step, and of others that need no more.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,8 +1,7 @@
 #include <algorithm>
 
-#include "plan.h"
+#include "launch.h"
 #include "ragged.h"
-#include "status.h"
 
 namespace lstmcore {
 namespace cuda {
@@ -35,9 +34,9 @@ struct MoveArgs {
 };
 
 template <class Word>
-__global__ void __launch_bounds__(kThreads) move_kernel(const __grid_constant__ MoveArgs<Word> args) {
-  const std::int64_t step = std::int64_t(gridDim.x) * kThreads;
-  for (std::int64_t k = std::int64_t(blockIdx.x) * kThreads + threadIdx.x; k < args.count; k += step) {
+__global__ void __launch_bounds__(kStepThreads) move_kernel(const __grid_constant__ MoveArgs<Word> args) {
+  const std::int64_t step = std::int64_t(gridDim.x) * kStepThreads;
+  for (std::int64_t k = std::int64_t(blockIdx.x) * kStepThreads + threadIdx.x; k < args.count; k += step) {
     const std::int64_t row = k / args.width, n = row / args.T, t = row % args.T;
     const bool inside = t < args.offsets[n + 1] - args.offsets[n];
     Word* packed = args.packed + (args.offsets[n] + t) * args.width + k % args.width;
@@ -63,11 +62,7 @@ void move(const Ragged& rows, bool to_padded, cudaStream_t stream) {
                             width,
                             count,
                             to_padded};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(unsigned(std::min((count + kThreads - 1) / kThreads, kMaxBlocks)));
-  config.blockDim = dim3(kThreads);
-  config.stream = stream;
-  LSTMCORE_CUDA_CHECK(cudaLaunchKernelEx(&config, move_kernel<Word>, args));
+  launch(move_kernel<Word>, {blocks_for(std::min(count, kMaxBlocks * kStepThreads))}, stream, args);
 }
 
 void move_rows(const Ragged& rows, bool to_padded, cudaStream_t stream) {

@@ -29,12 +29,12 @@ def build(folder):
 
 @pytest.fixture(scope="session")
 def emulator_build(tmp_path_factory):
-    """The build folder; that of LSTMCORE_EMULATOR_BUILD is taken as it is."""
-    if chosen := os.environ.get("LSTMCORE_EMULATOR_BUILD"):
+    """The folder of libraries and programs; that of LSTMCORE_EMULATOR is taken as it is."""
+    if chosen := os.environ.get("LSTMCORE_EMULATOR"):
         return Path(chosen)
     folder = tmp_path_factory.mktemp("emulator")
     build(folder)
-    return folder
+    return folder / "tests" / "cuda"
 
 
 class Emulator:
@@ -76,7 +76,7 @@ class Emulator:
 @pytest.fixture
 def gpu(emulator_build, monkeypatch):
     """lstmcore with the emulator as its CUDA, of two devices."""
-    emulator = Emulator(emulator_build / "tests" / "cuda")
+    emulator = Emulator(emulator_build)
     monkeypatch.setenv("LSTMCORE_CUDA_LIBRARY", str(emulator.library))
     monkeypatch.setenv("LSTMCORE_CUBLAS", str(emulator.cublas))
     yield emulator

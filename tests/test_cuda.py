@@ -33,8 +33,8 @@ def close(got, want, dtype):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_c_interface(emulator_build, program):
     out = run(
-        [str(emulator_build / "tests/cuda" / program)],
-        env={"LSTMCORE_CUBLAS": str(emulator_build / "tests/cuda/libcublas_emulator.so")},
+        [str(emulator_build / program)],
+        env={"LSTMCORE_CUBLAS": str(emulator_build / "libcublas_emulator.so")},
     )
     assert out.endswith(" 0 failures\n")
 
@@ -66,13 +66,13 @@ def test_tensor_cores_as_math_allows(gpu):
     errors, kernels = {}, {}
     for math in ("ieee", "tf32x3", "tf32"):
         on_gpu = lstm.to("cuda", math=math)
-        kernels[math] = on_gpu._on_cuda.plan(6, 8, "grid")[0]["kernel"]
+        kernels[math] = on_gpu.plan(6, 8, "grid")[0]["kernel"]
         errors[math] = relative_error(on_gpu(x, path="grid"), want)
     assert (kernels["ieee"], kernels["tf32"]) == ("fma", "mma")
     assert errors["ieee"] < 2e-6
     assert errors["tf32x3"] < 5e-6
     assert 5e-6 < errors["tf32"] < 2e-3
-    assert lstm.to("cuda")._on_cuda.plan(6, 8, "stepwise")[0]["kernel"] is None
+    assert lstm.to("cuda").plan(6, 8, "stepwise")[0]["kernel"] is None
 
 
 @pytest.mark.parametrize("time_major", [False, True])
@@ -110,10 +110,10 @@ def test_repeated_calls_give_the_same_bits(gpu):
 def test_without_cublas_lstmcore_multiplies(gpu, monkeypatch):
     lstm, x = model(num_proj=4), inputs(6, 5, 5)
     on_gpu = lstm.to("cuda")
-    assert {plan["products"] for plan in on_gpu._on_cuda.plan(5, 6)} == {"cublasLt 13.10.0"}
+    assert {plan["products"] for plan in on_gpu.plan(5, 6)} == {"cublasLt 13.10.0"}
     monkeypatch.setenv("LSTMCORE_CUBLAS", "none")
     without = lstm.to("cuda")
-    assert {plan["products"] for plan in without._on_cuda.plan(5, 6)} == {"lstmcore"}
+    assert {plan["products"] for plan in without.plan(5, 6)} == {"lstmcore"}
     close(without(x), lstm(x), "float32")
     close(without(x), on_gpu(x), "float32")
 

@@ -318,6 +318,26 @@ def test_wrappers(gpu):
     close(cuda.asnumpy(y), on_cpu(x[:, 0], state)[0])
 
 
+def test_the_cpu_kernels_are_left_alone(gpu, monkeypatch):
+    cell = lstmcore.LSTMCell(H, device="cuda")
+    stack = lstmcore.MultiRNNCell([lstmcore.LSTMCell(H, device="cuda") for _ in range(2)])
+
+    def refused(self):
+        raise AssertionError("a cell with a device has no weights packed for the CPU")
+
+    monkeypatch.setattr(type(cell), "_native", refused)
+    for each in (cell, stack):
+        for place in (np.asarray, cuda.asarray):
+            lstmcore.dynamic_rnn(each, place(values(N, T, I)), dtype=np.float32, scope=each.name)
+            for _ in range(3):
+                each(place(values(N, I)), each.zero_state(N, np.float32))
+    assert cell.packed_bytes == 0
+    assert cell.plain_native() is None
+    with pytest.raises(TypeError, match="out: only for cells on the CPU"):
+        x, state = values(N, I), cell.zero_state(N, np.float32)
+        cell(x, state, out=(np.empty((N, H), np.float32), np.empty((N, H), np.float32)))
+
+
 def test_configs_copies_and_pickles_keep_the_device(gpu):
     cell = lstmcore.LSTMCell(H, device="cuda:1", device_dtype="float16", math="tf32")
     config = cell.get_config()

@@ -534,21 +534,24 @@ def test_memory_that_runs_out_at_any_place(gpu):
     lstm = lstmcore.LSTM(5, 6, 2, bidirectional=True, num_proj=3, use_peepholes=True, seed=1)
     want = lstm(X, return_state=True)[0]
     gc.collect()
-    base, refused = gpu.allocations(), 0
+    base, refused, survived = gpu.allocations(), 0, 0
     for nth in range(200):
         gpu.fail("cudaMalloc", nth)
         try:
             got = lstm.to("cuda")(X)
         except MemoryError as error:
             refused += "out of memory" in str(error)
-        else:
-            break
+        else:  # scratch memory was tried for fewer steps; or so many allocations were not made
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+            survived += 1
+            del got
         finally:
             gpu.heal()
+        if survived == 4:
+            break
         gc.collect()
         assert gpu.allocations() == base, f"allocation {nth} leaves memory behind"
     assert refused > 40
-    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
     on_gpu, x = lstm.to("cuda"), cuda.asarray(X)
     on_gpu(x)
     gpu.fail("cudaMalloc", 1)

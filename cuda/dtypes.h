@@ -83,6 +83,41 @@ LSTMCORE_INLINE S store(Accumulator<S> value) {
   return narrow(value, S{});
 }
 
+// What tensor cores multiply: the types above but float and double, and for float one of these. A word of
+// tf32 is a float of 11 significant bits; a word of tf32x3 is a float, taken as the sum of two such.
+struct tf32 {};
+struct tf32x3 {};
+
+// Rounds to nearest, ties away from zero, as the hardware's conversion does.
+LSTMCORE_INLINE std::uint32_t tf32_word(float value) {
+#ifdef __CUDA_ARCH__
+  std::uint32_t word;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(value));
+  return word;
+#else
+  return value != value ? 0x7fffe000u : (float_to_bits(value) + 0x1000) & 0xffffe000u;
+#endif
+}
+
+template <class O>
+struct Operand {  // of 16 bits
+  using Stored = O;
+  static constexpr int kPerWord = 2;
+  LSTMCORE_INLINE std::uint32_t bits(float value) { return store<O>(value).bits; }
+};
+template <>
+struct Operand<tf32> {
+  using Stored = float;
+  static constexpr int kPerWord = 1;
+  LSTMCORE_INLINE std::uint32_t bits(float value) { return tf32_word(value); }
+};
+template <>
+struct Operand<tf32x3> {
+  using Stored = float;
+  static constexpr int kPerWord = 1;
+  LSTMCORE_INLINE std::uint32_t bits(float value) { return float_to_bits(value); }
+};
+
 // Two 16-bit weights share a 32-bit word, the first in the low half.
 LSTMCORE_INLINE float low_half(std::uint32_t word, bfloat16) { return bits_to_float(word << 16); }
 LSTMCORE_INLINE float high_half(std::uint32_t word, bfloat16) { return bits_to_float(word & 0xffff0000); }

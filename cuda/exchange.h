@@ -1,12 +1,13 @@
 // How the h of a step reaches every block of its group. A kernel calls, with all threads of the block,
 //
-//   begin()                  once
-//   publish(t, row, unit, h) by the owner of (row, unit), after its block has read buffer t & 1
-//   receive(t + 1, buffer)   true when buffer[row * padded_k + unit] holds what was published at t
-//   end()                    once, before the block may leave
+//   begin()                     once
+//   publish(t, row, at, word)   by the owner of that word, after its block has read buffer t & 1
+//   receive(t + 1, buffer)      true when buffer[row * stride + at] holds what was published at t
+//   end()                       once, before the block may leave
 //
-// with `buffer` alternating between two. A wait that takes longer than `patience` sets `fault`, and receive
-// is false from then on: a broken protocol ends as an error and never as a GPU that hangs.
+// with `buffer` alternating between two. Words are h in the type that the kernel multiplies: a float, or two
+// 16-bit values. A wait that takes longer than `patience` sets `fault`, and receive is false from then on: a
+// broken protocol ends as an error and never as a GPU that hangs.
 #pragma once
 
 #include "persistent.h"
@@ -18,8 +19,14 @@ namespace cuda {
 struct ExchangeArgs {
   const PersistentArgs* args;
   int rows, group, groups, block;
-  float* buffers;  // two of [rows][padded_k], zero where there is no unit
+  std::uint32_t* buffers;  // two of [rows][stride], zero where there is no unit
   std::uint64_t* barriers;
+
+  __device__ int words() const { return args->tiling.h_words; }
+  __device__ int stride() const { return args->tiling.h_stride; }
+  __device__ std::uint32_t* place(std::int64_t t, int row, int word) const {
+    return buffers + ((t & 1) * rows + row) * stride() + word;
+  }
 };
 
 // One block is the whole group.
@@ -28,36 +35,35 @@ struct BlockExchange {
 
   __device__ void begin() {}
   __device__ void end() {}
-  __device__ void publish(std::int64_t t, int row, int unit, float h) {
-    const int k = at.args->tiling.padded_k();
-    if (unit < at.args->H) at.buffers[((t + 1) & 1) * at.rows * k + row * k + unit] = h;
+  __device__ void publish(std::int64_t t, int row, int word, std::uint32_t value) {
+    if (word < at.words()) *at.place(t + 1, row, word) = value;
   }
-  __device__ bool receive(std::int64_t, float*) {
+  __device__ bool receive(std::int64_t, std::uint32_t*) {
     __syncthreads();
     return true;
   }
 };
 
-// Blocks anywhere on the device. The data is its own flag: words are 0xFFFFFFFF until h, which never has that
-// pattern, is there. (Lamport 1977; each step has words of its own, so none is used twice.)
+// Blocks anywhere on the device. The data is its own flag: words are 0xFFFFFFFF until h, where a NaN is given
+// other bits, is there. (Lamport 1977; each step has words of its own, so none is used twice.)
 struct GridExchange {
   static constexpr std::uint32_t kAbsent = 0xffffffffu;
+  static constexpr std::uint32_t kNaN = 0x7fff7fffu;  // as a float, and as two 16-bit values
   ExchangeArgs at;
 
-  __device__ std::int64_t width() const { return (at.args->H + 3) / 4 * 4; }
-  __device__ std::uint32_t* words(std::int64_t t) const {
+  __device__ std::int64_t width() const { return (at.words() + 3) / 4 * 4; }
+  __device__ std::uint32_t* slot(std::int64_t t) const {
     return at.args->exchange + (t * at.groups + at.group) * at.rows * width();
   }
   __device__ void begin() {}
   __device__ void end() {}
-  __device__ void publish(std::int64_t t, int row, int unit, float h) {
-    const float value = h != h ? bits_to_float(0x7fc00000u) : h;
-    if (unit < width()) relaxed_store(words(t) + row * width() + unit, float_to_bits(value));
+  __device__ void publish(std::int64_t t, int row, int word, std::uint32_t value) {
+    if (word < width()) relaxed_store(slot(t) + row * width() + word, value == kAbsent ? kNaN : value);
   }
 
-  __device__ bool receive(std::int64_t t, float* buffer) {
-    const std::uint32_t* from = words(t - 1);
-    const int quads = int(width() / 4), k = at.args->tiling.padded_k();
+  __device__ bool receive(std::int64_t t, std::uint32_t* buffer) {
+    const std::uint32_t* from = slot(t - 1);
+    const int quads = int(width() / 4);
     const std::uint64_t start = nanoseconds();
     bool late = false;
     for (int i = int(threadIdx.x); i < quads * at.rows && !late; i += kThreads) {
@@ -67,13 +73,9 @@ struct GridExchange {
         late = nanoseconds() - start > at.args->patience;
         v = relaxed_load(address);
       }
-      float* to = buffer + i / quads * k + i % quads * 4;
-      to[0] = bits_to_float(v.x);
-      to[1] = bits_to_float(v.y);
-      to[2] = bits_to_float(v.z);
-      to[3] = bits_to_float(v.w);
+      *reinterpret_cast<uint4*>(buffer + i / quads * at.stride() + i % quads * 4) = v;
     }
-    if (late) *at.args->fault = 1;
+    if (late) set_fault(at.args->fault);
     return !__syncthreads_or(late);
   }
 };
@@ -93,21 +95,21 @@ struct ClusterExchange {
   }
   __device__ void end() { cluster_sync(); }  // nor after it has ended
 
-  __device__ void publish(std::int64_t t, int row, int unit, float h) {
-    const int k = at.args->tiling.padded_k(), next = int((t + 1) & 1);
-    if (unit >= at.args->H) return;
-    float* own = at.buffers + next * at.rows * k + row * k + unit;
-    for (int peer = 0; peer < at.args->tiling.blocks; ++peer) cluster_store(own, &at.barriers[next], peer, h);
+  __device__ void publish(std::int64_t t, int row, int word, std::uint32_t value) {
+    if (word >= at.words()) return;
+    std::uint32_t* own = at.place(t + 1, row, word);
+    std::uint64_t* barrier = &at.barriers[(t + 1) & 1];
+    for (int peer = 0; peer < at.args->tiling.blocks; ++peer) cluster_store(own, barrier, peer, value);
   }
 
-  __device__ bool receive(std::int64_t t, float*) {
+  __device__ bool receive(std::int64_t t, std::uint32_t*) {
     std::uint64_t* barrier = &at.barriers[t & 1];
-    if (threadIdx.x == 0) mbarrier_expect(barrier, int(at.rows * at.args->H * 4));
+    if (threadIdx.x == 0) mbarrier_expect(barrier, at.rows * at.words() * 4);
     const std::uint64_t start = nanoseconds();
     bool late = false;
     while (!mbarrier_try_wait(barrier, int((t - 1) >> 1 & 1)) && !late)
       late = nanoseconds() - start > at.args->patience;
-    if (late) *at.args->fault = 1;
+    if (late) set_fault(at.args->fault);
     return !__syncthreads_or(late);
   }
 };

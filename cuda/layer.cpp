@@ -42,7 +42,7 @@ struct Scratch {
   StepOutputs* outputs;
   int* lengths;
   A *projected, *c, *m_projected;
-  S *h, *m;
+  S *h, *h_next, *m;
   std::uint32_t* exchange;
 
   Scratch(Carver& carver, const lstmcore_cuda_spec& spec, const lstmcore_cuda_plan& plan, std::int64_t steps,
@@ -53,6 +53,7 @@ struct Scratch {
     projected = carver.take<A>(steps * N * 4 * H);
     c = carver.take<A>(N * H);
     h = carver.take<S>(N * P);
+    h_next = carver.take<S>(plan.path == LSTMCORE_CUDA_STEPWISE ? 0 : N * P);
     m = carver.take<S>(spec.num_proj ? N * H : 0);
     m_projected = carver.take<A>(spec.num_proj ? N * P : 0);
     exchange = carver.take<std::uint32_t>(steps * std::int64_t(plan.exchange_bytes / 4));
@@ -125,7 +126,7 @@ class TypedLayer : public Layer {
     Carver counting;
     Scratch<S>(counting, spec_, plan, chunk, N);
     Carver carver(call.scratch(counting.used()));
-    const Scratch<S> scratch(carver, spec_, plan, chunk, N);
+    Scratch<S> scratch(carver, spec_, plan, chunk, N);
 
     std::vector<int> lengths;  // copied before the call returns
     if (args.lengths) {
@@ -137,10 +138,12 @@ class TypedLayer : public Layer {
       const std::int64_t steps = std::min(chunk, args.steps - done);
       const std::int64_t first = args.reverse ? args.steps - done - steps : done;
       const Chunk part = multiply_inputs(args, scratch, first, steps);
-      if (persistent)
+      if (persistent) {
         run_persistent(args, plan, scratch, part);
-      else
+        std::swap(scratch.h, scratch.h_next);
+      } else {
         run_stepwise(args, scratch, part, call);
+      }
     }
     copy(args.c_n, scratch.c, std::size_t(N * spec_.num_units) * sizeof(A), cudaMemcpyDeviceToDevice, args);
     copy(args.h_n, scratch.h, std::size_t(N * outputs()) * sizeof(S), cudaMemcpyDeviceToDevice, args);
@@ -150,6 +153,7 @@ class TypedLayer : public Layer {
   static cudaStream_t stream(const lstmcore_cuda_forward& args) {
     return static_cast<cudaStream_t>(args.stream);
   }
+  bool tf32() const { return spec_.math == LSTMCORE_CUDA_TF32; }
   std::int64_t outputs() const { return spec_.num_proj ? spec_.num_proj : spec_.num_units; }
 
   static void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
@@ -196,7 +200,7 @@ class TypedLayer : public Layer {
       gemm.stride_c = N * width;
     }
     context_.use(stream(args));
-    if (N) context_.cublas().multiply(gemm, spec_.dtype, spec_.tf32);
+    if (N) context_.cublas().multiply(gemm, spec_.dtype, tf32());
     return chunk;
   }
 
@@ -214,16 +218,17 @@ class TypedLayer : public Layer {
       call.T = chunk.steps;
       call.N = args.batch;
       call.H = spec_.num_units;
-      call.tiling = make_tiling(spec_.num_units, plan.units_per_block, int(sizeof(S)));
+      call.tiling = tiling_of(plan, spec_);
+      call.rows = plan.rows_per_group;
       call.cell = weights_.cell(spec_);
-      call.words = weights_.packed(call.tiling);
+      call.words = weights_.packed(call.tiling, spec_.math);
       call.projected = reinterpret_cast<const Pre<float>*>(scratch.projected);
       call.projected_step = chunk.step / 4;
       call.projected_row = chunk.row / 4;
       call.c0 = scratch.c;
       call.h0 = scratch.h;
       call.c_n = scratch.c;
-      call.h_n = scratch.h;
+      call.h_n = scratch.h_next;  // other blocks may still read h0
       call.first = chunk.first;
       call.lengths = args.lengths ? scratch.lengths : nullptr;
       call.reverse = args.reverse;
@@ -241,7 +246,10 @@ class TypedLayer : public Layer {
       if (plan.exchange_bytes)
         LSTMCORE_CUDA_CHECK(cudaMemsetAsync(scratch.exchange, 0xff,
                                             std::size_t(chunk.steps) * plan.exchange_bytes, stream(args)));
-      launch_persistent<S>(plan, call, stream(args));
+      if (plan.kernel == LSTMCORE_CUDA_KERNEL_MMA)
+        launch_mma<S>(plan, spec_.math, call, stream(args));
+      else
+        launch_persistent<S>(plan, call, stream(args));
     }
   }
 
@@ -316,11 +324,11 @@ class TypedLayer : public Layer {
       step.pre = pre;
       Gemm recurrent{N, 4 * H, P, scratch.h, P, weights_.R(), 4 * H, pre, chunk.row};
       recurrent.add = true;
-      context_.cublas().multiply(recurrent, spec_.dtype, spec_.tf32);
+      context_.cublas().multiply(recurrent, spec_.dtype, tf32());
       run_gates(step, on);
       if (!step.m) continue;
       context_.cublas().multiply({N, P, H, scratch.m, H, weights_.projection(), P, scratch.m_projected, P},
-                                 spec_.dtype, spec_.tf32);
+                                 spec_.dtype, tf32());
       finish_projection(step, on);
     }
   }

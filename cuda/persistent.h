@@ -1,4 +1,4 @@
-// The persistent kernel: a whole sequence in one launch, recurrent weights on chip. plan.h has the layout.
+// The persistent kernels: a whole sequence in one launch, recurrent weights on chip. plan.h has the layout.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,11 +9,12 @@
 namespace lstmcore {
 namespace cuda {
 
-// Device memory. The steps run from 0 to T - 1, or from T - 1 to 0 if `reverse`. c_n may be c0,
-// and h_n may be h0.
+// Device memory. The steps run from 0 to T - 1, or from T - 1 to 0 if `reverse`. c_n may be c0;
+// h_n may not be h0, which every block of a group reads whole.
 struct PersistentArgs {
   std::int64_t T, N, H;
   Tiling tiling;
+  int rows;  // of a group
   CellArgs<float> cell;
   const uint4* words;           // pack_recurrent
   const Pre<float>* projected;  // x W: [T, N, H], strides as of a sequence
@@ -29,12 +30,12 @@ struct PersistentArgs {
   std::int64_t c_step, c_row;
   float* c_n;
   void* h_n;
-  std::uint32_t* exchange;  // GRID: [T, groups, rows, H rounded up to 4], every bit set
+  std::uint32_t* exchange;  // GRID: [T, groups, rows, h_words rounded up to 4], every bit set
   int* fault;               // set to 1 where a wait took longer than `patience`
   std::uint64_t patience;   // nanoseconds
 };
 
-// Throw Error. S is float, float16 or bfloat16.
+// Throw Error. The kernel of fused multiply-adds: S is float, float16 or bfloat16.
 template <class S>
 void launch_block(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream);
 template <class S>
@@ -52,6 +53,36 @@ void launch_persistent(const lstmcore_cuda_plan& plan, const PersistentArgs& arg
     default:
       return launch_grid<S>(plan, args, stream);
   }
+}
+
+// Throw Error. That of tensor cores: O is float16, bfloat16, tf32 or tf32x3.
+template <class O>
+void launch_mma_block(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream);
+template <class O>
+void launch_mma_cluster(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream);
+template <class O>
+void launch_mma_grid(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream);
+
+template <class O>
+void launch_mma_operand(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream) {
+  switch (plan.path) {
+    case LSTMCORE_CUDA_BLOCK:
+      return launch_mma_block<O>(plan, args, stream);
+    case LSTMCORE_CUDA_CLUSTER:
+      return launch_mma_cluster<O>(plan, args, stream);
+    default:
+      return launch_mma_grid<O>(plan, args, stream);
+  }
+}
+
+template <class S>
+void launch_mma(const lstmcore_cuda_plan& plan, int math, const PersistentArgs& args, cudaStream_t stream) {
+  if constexpr (sizeof(S) == 2)
+    launch_mma_operand<S>(plan, args, stream);
+  else if (math == LSTMCORE_CUDA_TF32X3)
+    launch_mma_operand<tf32x3>(plan, args, stream);
+  else
+    launch_mma_operand<tf32>(plan, args, stream);
 }
 
 }  // namespace cuda

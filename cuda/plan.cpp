@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -20,25 +21,37 @@ struct Costs {
   double stepwise_us = 5.5;  // two launches inside a graph
   double launch_us = 8.0;    // once per persistent launch
   double gemm_float32_tflops = 45, gemm_tf32_tflops = 250, gemm_half_tflops = 500, gemm_float64_tflops = 40;
-  double weights_tb_per_s = 4.0;  // of R, read again in each step
-  int full_clusters = 7;          // clusters of 16 that run at once
+  double weights_tb_per_s = 4.0;               // of R, read again in each step
+  int full_clusters = 7;                       // clusters of 16 that run at once
+  double mma_clocks = 6.5;                     // a product of a warp; four warps multiply at once
+  double cluster_bytes = 21, grid_bytes = 38;  // of h, into a multiprocessor per clock
 };
 constexpr Costs kCosts;
 
 int round_up(std::int64_t value, int multiple) { return int((value + multiple - 1) / multiple * multiple); }
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+double clocks_us(double clocks) { return clocks / (kCosts.clock_ghz * 1e3); }
+
 // Per multiprocessor and clock: 128 multiply-adds, or one shared-memory access of 128 bytes.
-double multiply_us(const Tiling& tiling, int rows, int dtype) {
-  const double k = tiling.slice_length, unpack = dtype == LSTMCORE_CUDA_FLOAT32 ? 0 : 2 * k;
-  const double arithmetic = 2 * k * rows + unpack, shared = 2 * k * rows + 8.0 * tiling.shared_words();
-  return std::max(arithmetic, shared) / (kCosts.clock_ghz * 1e3);
+double multiply_us(const Tiling& tiling, const lstmcore_cuda_plan& plan, const lstmcore_cuda_spec& spec) {
+  const double rows = plan.rows_per_group;
+  if (!tiling.mma) {
+    const double k = tiling.slice_length, unpack = spec.dtype == LSTMCORE_CUDA_FLOAT32 ? 0 : 2 * k;
+    return clocks_us(std::max(2 * k * rows + unpack, 2 * k * rows + 8.0 * tiling.shared_words()));
+  }
+  const double tiles = rows / kColumns, chunks = tiling.words / kChunkWords;
+  const double products = 4 * chunks * tiles * (spec.math == LSTMCORE_CUDA_TF32X3 ? 3 : 1);
+  const double arithmetic = kWarps / 4 * products * kCosts.mma_clocks;
+  const double shared = kWarps * (4 * chunks * tiles + std::ceil(tiles / 2) * tiling.shared_words());
+  const double cells = clocks_us(kCosts.clock_ghz * 1e3 * kCosts.cell_us) * (tiling.cells(int(rows)) - 1);
+  return clocks_us(std::max(arithmetic, shared)) + cells;
 }
 
 double stepwise_us(const lstmcore_cuda_spec& spec, std::int64_t batch) {
   const double rate = spec.dtype == LSTMCORE_CUDA_FLOAT64   ? kCosts.gemm_float64_tflops
                       : spec.dtype != LSTMCORE_CUDA_FLOAT32 ? kCosts.gemm_half_tflops
-                      : spec.tf32                           ? kCosts.gemm_tf32_tflops
+                      : spec.math == LSTMCORE_CUDA_TF32     ? kCosts.gemm_tf32_tflops
                                                             : kCosts.gemm_float32_tflops;
   const double weights = 4.0 * spec.num_units * (spec.num_proj ? spec.num_proj : spec.num_units);
   const double multiply = 2 * weights * batch / (rate * 1e6);
@@ -47,7 +60,8 @@ double stepwise_us(const lstmcore_cuda_spec& spec, std::int64_t batch) {
 }
 
 bool fits(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling) {
-  if (plan.rows_per_group * tiling.units > kThreads || plan.shared_bytes > device.shared_per_block)
+  if ((!tiling.mma && plan.rows_per_group * tiling.units > kThreads) ||
+      plan.shared_bytes > device.shared_per_block)
     return false;
   switch (plan.path) {
     case LSTMCORE_CUDA_BLOCK:
@@ -67,16 +81,73 @@ double persistent_us(const lstmcore_cuda_device& device, const lstmcore_cuda_pla
                                    ? std::min<std::int64_t>(device.multiprocessors / tiling.blocks,
                                                             kCosts.full_clusters * (16 / tiling.blocks))
                                    : plan.groups;
-  const double exchange = plan.path == LSTMCORE_CUDA_BLOCK     ? kCosts.block_us
-                          : plan.path == LSTMCORE_CUDA_CLUSTER ? kCosts.cluster_us
-                                                               : kCosts.grid_us;
+  const double bytes = 4.0 * plan.rows_per_group * tiling.h_words;
+  const double exchange = plan.path == LSTMCORE_CUDA_BLOCK ? kCosts.block_us
+                          : plan.path == LSTMCORE_CUDA_CLUSTER
+                              ? kCosts.cluster_us + clocks_us(bytes / kCosts.cluster_bytes)
+                              : kCosts.grid_us + clocks_us(bytes / kCosts.grid_bytes);
   const double waves = double(ceil_div(plan.groups, std::max<std::int64_t>(at_once, 1)));
-  return waves * (kCosts.cell_us + exchange + multiply_us(tiling, plan.rows_per_group, spec.dtype));
+  return waves * (kCosts.cell_us + exchange + multiply_us(tiling, plan, spec));
 }
 
 // What a persistent kernel cannot do at all.
 bool persistent_possible(const lstmcore_cuda_spec& spec) {
   return spec.num_proj == 0 && spec.dtype != LSTMCORE_CUDA_FLOAT64;
+}
+
+bool kernel_possible(const lstmcore_cuda_spec& spec, int kernel) {
+  if (spec.kernel && spec.kernel != kernel) return false;
+  return kernel == LSTMCORE_CUDA_KERNEL_FMA || spec.dtype != LSTMCORE_CUDA_FLOAT32 ||
+         spec.math != LSTMCORE_CUDA_IEEE;
+}
+
+// The persistent plan of this path and kernel that takes the least time, if one fits and takes less than
+// `best`.
+void improve(lstmcore_cuda_plan& best, const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec,
+             std::int64_t steps, std::int64_t batch, int path, int kernel) {
+  static constexpr int kRows[3][3] = {{}, {1, 4, kMaxRows}, {kColumns, 2 * kColumns, 4 * kColumns}};
+  for (const int rows : kRows[kernel]) {
+    if (spec.rows_per_group && spec.rows_per_group != rows) continue;
+    for (const int units : {8, 16, 32, 64}) {
+      lstmcore_cuda_plan plan{};
+      plan.path = path;
+      plan.kernel = kernel;
+      plan.rows_per_group = rows;
+      plan.groups = int(ceil_div(batch, rows));
+      plan.units_per_block = units;
+      const Tiling tiling = tiling_of(plan, spec);
+      plan.blocks_per_group = tiling.blocks;
+      plan.words_per_thread = tiling.words;
+      plan.shared_bytes = tiling.shared_bytes(rows);
+      if (path == LSTMCORE_CUDA_GRID)
+        plan.exchange_bytes = std::size_t(plan.groups) * rows * round_up(tiling.h_words, 4) * 4;
+      if (!fits(device, plan, tiling)) continue;
+      plan.estimated_step_us = persistent_us(device, plan, tiling, spec) + kCosts.launch_us / double(steps);
+      if (best.path == 0 || plan.estimated_step_us < best.estimated_step_us) best = plan;
+    }
+  }
+}
+
+// The words of one block's thread, and where each weight of R is in them: visit(word, shift, k, gate, unit).
+template <class F>
+void each_weight(const Tiling& tiling, int per_word, int thread, const F& visit) {
+  const int warp = thread / 32, lane = thread % 32, tile = warp % tiling.row_tiles;
+  const int slice = warp / tiling.row_tiles;
+  for (int word = 0; word < tiling.words; ++word)
+    for (int part = 0; part < per_word; ++part) {
+      if (!tiling.mma) {
+        const int row = tile * 32 + lane;
+        visit(word, part, slice * tiling.slice_length + word * per_word + part, row % 4, row / 4);
+        continue;
+      }
+      // A word of the first factor: rows 0-7 or 8-15 of a product, the first or the second of lane l's
+      // columns.
+      const int chunk = word / kChunkWords, in_chunk = word % kChunkWords / 8, product = word % 8 / 4;
+      const int lower = word % 2, second = word % 4 / 2;
+      const int h_word =
+          (slice * (tiling.words / kChunkWords) + chunk) * kChunkWords + lane % 4 * 4 + in_chunk * 2 + second;
+      visit(word, part, h_word * per_word + part, 2 * product + lower, tile * 8 + lane / 4);
+    }
 }
 
 }  // namespace
@@ -88,29 +159,49 @@ Tiling make_tiling(std::int64_t H, int units, int weight_bytes) {
   tiling.slices = kWarps / tiling.row_tiles;
   tiling.slice_length = round_up(ceil_div(H, tiling.slices), 32 / weight_bytes);
   tiling.words = tiling.slice_length * weight_bytes / 4;
+  tiling.register_words = kRegisterWords;
   tiling.blocks = int(ceil_div(H, units));
+  tiling.h_words = int(H);
+  tiling.h_stride = tiling.padded_k();
   return tiling;
 }
 
-std::vector<std::uint32_t> pack_recurrent(const Tiling& tiling, std::int64_t H, const float* R, int dtype) {
+Tiling make_mma_tiling(std::int64_t H, int units, int weight_bytes) {
+  Tiling tiling = make_tiling(H, units, weight_bytes);
+  const int per_word = 4 / weight_bytes;
+  tiling.mma = true;
+  tiling.slice_length = round_up(ceil_div(H, tiling.slices), kChunkWords * per_word);
+  tiling.words = tiling.slice_length / per_word;  // 64 gate rows and columns of a product, 16 words of h
+  tiling.register_words = kMmaRegisterWords;
+  tiling.h_words = int(ceil_div(H, per_word));
+  // Eight lanes read 64 bytes each of two rows at a time: the rows are half of the banks apart.
+  const int words = tiling.slices * tiling.words;
+  tiling.h_stride = words % 32 ? words : words + 16;
+  return tiling;
+}
+
+Tiling tiling_of(const lstmcore_cuda_plan& plan, const lstmcore_cuda_spec& spec) {
+  const auto make = plan.kernel == LSTMCORE_CUDA_KERNEL_MMA ? make_mma_tiling : make_tiling;
+  return make(spec.num_units, plan.units_per_block, int(dtype_bytes(spec.dtype)));
+}
+
+std::vector<std::uint32_t> pack_recurrent(const Tiling& tiling, std::int64_t H, const float* R, int dtype,
+                                          int math) {
   const int per_word = dtype == LSTMCORE_CUDA_FLOAT32 ? 1 : 2;
   std::vector<std::uint32_t> packed(std::size_t(tiling.blocks) * tiling.words * kThreads);
-  const auto bits = [dtype](float weight) -> std::uint32_t {
-    if (dtype == LSTMCORE_CUDA_FLOAT32) return float_to_bits(weight);
+  const auto bits = [&](float weight) -> std::uint32_t {
+    if (dtype == LSTMCORE_CUDA_FLOAT32)
+      return tiling.mma && math == LSTMCORE_CUDA_TF32 ? tf32_word(weight) : float_to_bits(weight);
     return dtype == LSTMCORE_CUDA_FLOAT16 ? store<float16>(weight).bits : store<bfloat16>(weight).bits;
   };
   for (int block = 0; block < tiling.blocks; ++block)
-    for (int thread = 0; thread < kThreads; ++thread) {
-      const int warp = thread / 32, row = warp % tiling.row_tiles * 32 + thread % 32;
-      const std::int64_t unit = std::int64_t(block) * tiling.units + row / 4;
-      const std::int64_t first_k = std::int64_t(warp / tiling.row_tiles) * tiling.slice_length;
-      if (unit >= H) continue;
-      for (int i = 0; i < tiling.slice_length && first_k + i < H; ++i) {
-        const int word = i / per_word;
+    for (int thread = 0; thread < kThreads; ++thread)
+      each_weight(tiling, per_word, thread, [&](int word, int part, std::int64_t k, int gate, int own_unit) {
+        const std::int64_t unit = std::int64_t(block) * tiling.units + own_unit;
+        if (unit >= H || k >= H) return;
         const std::size_t at = ((std::size_t(block) * (tiling.words / 4) + word / 4) * kThreads + thread) * 4;
-        packed[at + word % 4] |= bits(R[((first_k + i) * 4 + row % 4) * H + unit]) << (i % per_word * 16);
-      }
-    }
+        packed[at + word % 4] |= bits(R[(k * 4 + gate) * H + unit]) << (16 * part);
+      });
   return packed;
 }
 
@@ -128,24 +219,8 @@ lstmcore_cuda_plan make_plan(const lstmcore_cuda_device& device, const lstmcore_
   const int last = path == LSTMCORE_CUDA_AUTO ? LSTMCORE_CUDA_GRID : path;
   if (persistent_possible(spec) && batch > 0 && steps > 0)
     for (int candidate = first; candidate <= last; ++candidate)
-      for (const int rows : {1, 4, 8})
-        for (const int units : {8, 16, 32, 64}) {
-          const Tiling tiling = make_tiling(spec.num_units, units, int(dtype_bytes(spec.dtype)));
-          lstmcore_cuda_plan plan{};
-          plan.path = candidate;
-          plan.rows_per_group = rows;
-          plan.groups = int(ceil_div(batch, rows));
-          plan.blocks_per_group = tiling.blocks;
-          plan.units_per_block = units;
-          plan.words_per_thread = tiling.words;
-          plan.shared_bytes = tiling.shared_bytes(rows);
-          if (candidate == LSTMCORE_CUDA_GRID)
-            plan.exchange_bytes = std::size_t(plan.groups) * rows * round_up(spec.num_units, 4) * 4;
-          if (!fits(device, plan, tiling)) continue;
-          plan.estimated_step_us =
-              persistent_us(device, plan, tiling, spec) + kCosts.launch_us / double(steps);
-          if (best.path == 0 || plan.estimated_step_us < best.estimated_step_us) best = plan;
-        }
+      for (const int kernel : {LSTMCORE_CUDA_KERNEL_FMA, LSTMCORE_CUDA_KERNEL_MMA})
+        if (kernel_possible(spec, kernel)) improve(best, device, spec, steps, batch, candidate, kernel);
   if (best.path == 0)
     throw std::invalid_argument("path: this one cannot run " + std::to_string(batch) + " rows of " +
                                 std::to_string(spec.num_units) + " units on " + device.name);

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "dtypes.h"
+
 namespace lstmcore {
 namespace cuda {
 
@@ -41,6 +43,46 @@ static __device__ __forceinline__ uint4 relaxed_load(const uint4* address) {
 static __device__ __forceinline__ void relaxed_store(std::uint32_t* address, std::uint32_t value) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
 }
+
+// Several threads may: the host reads it.
+static __device__ __forceinline__ void set_fault(int* fault) {
+  asm volatile("st.relaxed.sys.u32 [%0], 1;" ::"l"(fault) : "memory");
+}
+
+// The value of lane (own lane ^ mask). All lanes of the warp call it.
+static __device__ __forceinline__ std::uint32_t shuffle_xor(std::uint32_t value, int mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+// 16 bytes from global to shared memory, there for this thread after wait_copies().
+static __device__ __forceinline__ void start_copy(float4* to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                   static_cast<std::uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(from)
+               : "memory");
+}
+static __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// d += a b, by all lanes of a warp: 16 gate rows and 8 columns, 16 deep with 16-bit types and 8 with tf32,
+// which ignores the low 13 bits of a word.
+#define LSTMCORE_MMA(shape, type)                                            \
+  asm("mma.sync.aligned." shape ".row.col.f32." type "." type                \
+      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                       \
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1))
+static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
+                                           float16) {
+  LSTMCORE_MMA("m16n8k16", "f16");
+}
+static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
+                                           bfloat16) {
+  LSTMCORE_MMA("m16n8k16", "bf16");
+}
+static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1,
+                                           tf32) {
+  LSTMCORE_MMA("m16n8k8", "tf32");
+}
+#undef LSTMCORE_MMA
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 #define LSTMCORE_HAVE_CLUSTERS 1
@@ -87,13 +129,13 @@ static __device__ __forceinline__ bool mbarrier_try_wait(std::uint64_t* barrier,
 }
 
 // Writes a word into block `peer` of the cluster, where it has what `own` and `barrier` are here.
-static __device__ __forceinline__ void cluster_store(float* own, std::uint64_t* barrier, int peer,
-                                                     float value) {
+static __device__ __forceinline__ void cluster_store(std::uint32_t* own, std::uint64_t* barrier, int peer,
+                                                     std::uint32_t value) {
   std::uint32_t address, signal;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(own)), "r"(peer));
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(signal) : "r"(shared_address(barrier)), "r"(peer));
   asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(address),
-               "r"(__float_as_uint(value)), "r"(signal)
+               "r"(value), "r"(signal)
                : "memory");
 }
 #endif

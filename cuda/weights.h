@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "cell.h"
@@ -84,10 +85,11 @@ class LayerWeights {
   }
 
   // R as a persistent kernel of this tiling wants it; packed when it is first asked for.
-  const uint4* packed(const Tiling& tiling) {
-    auto found = packed_.find(tiling.units);
+  const uint4* packed(const Tiling& tiling, int math) {
+    const std::pair<bool, int> key(tiling.mma, tiling.units);
+    auto found = packed_.find(key);
     if (found == packed_.end())
-      found = packed_.emplace(tiling.units, upload(pack_recurrent(tiling, H_, host_R_.data(), dtype_))).first;
+      found = packed_.emplace(key, upload(pack_recurrent(tiling, H_, host_R_.data(), dtype_, math))).first;
     return found->second.template as<uint4>();
   }
 
@@ -95,8 +97,8 @@ class LayerWeights {
   int dtype_;
   std::int64_t H_;
   DeviceMemory W_, R_, bias_, p_i_, p_f_, p_o_, projection_;
-  std::vector<float> host_R_;           // [H, 4H], where there may be a persistent kernel
-  std::map<int, DeviceMemory> packed_;  // by units of a block
+  std::vector<float> host_R_;                            // [H, 4H], where there may be a persistent kernel
+  std::map<std::pair<bool, int>, DeviceMemory> packed_;  // by kernel and units of a block
 };
 
 }  // namespace cuda

@@ -1,12 +1,14 @@
 #include "lstmcore/lstm.h"
 
 #include <algorithm>
-#include <deque>
+#include <limits>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "cpu/backend.h"
 #include "cpu/isa.h"
 #include "profile.h"
@@ -24,11 +26,25 @@ void check_size(const char* name, std::int64_t size) {
                                 std::to_string(size));
 }
 
+// 4H rows of gates, in panels that may be padded to twice the units.
+template <class T>
+void check_weights_size(const LstmSpec& spec) {
+  const std::int64_t I = spec.input_size, H = spec.num_units, P = spec.output_size();
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / sizeof(T) / 8;
+  if ((I + P) <= kMost / std::max<std::int64_t>(1, H)) return;
+  throw std::length_error("input_size = " + std::to_string(I) + ", num_units = " + std::to_string(H) +
+                          " and an output width of " + std::to_string(P) +
+                          " make weights that are more than memory can hold");
+}
+
 template <class T>
 void check_weights(const LstmSpec& spec, const LstmWeights<T>& weights) {
   check_size("input_size", spec.input_size);
   check_size("num_units", spec.num_units);
   check_size("num_proj", spec.output_size());
+  require(spec.activation >= Activation::tanh && spec.activation <= Activation::silu,
+          "activation is none of lstmcore::Activation");
+  check_weights_size<T>(spec);
   require(spec.recurrent_activation == Activation::sigmoid ||
               spec.recurrent_activation == Activation::hard_sigmoid ||
               spec.recurrent_activation == Activation::hard_sigmoid_keras3,
@@ -67,6 +83,40 @@ void check_offsets(const ForwardArgs<T>& args) {
   }
 }
 
+// Without these there is nothing to read or nowhere to write to; an array without elements may be null.
+template <class T>
+void check_pointers(const ForwardArgs<T>& args, const LstmSpec& spec) {
+  const bool has_cells = args.batch > 0 && spec.num_units > 0;
+  const std::int64_t steps = args.offsets ? args.offsets[args.batch] : args.steps;
+  require(args.x || args.batch == 0 || steps == 0 || spec.input_size == 0, "x is missing");
+  require(args.c_n || !has_cells, "c_n is missing");
+  const GateOutputs<T>& gates = args.gates;
+  const int given = !!gates.i + !!gates.f + !!gates.o + !!gates.ci + !!gates.co;
+  require(given == 0 || given == 5, "gates: expected all of i, f, o, ci and co, or none");
+}
+
+// Of everything that a call reads, writes and needs meanwhile, with room to spare: no size computed from
+// these overflows.
+void check_addressable(std::int64_t T, std::int64_t N, const LstmSpec& spec) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 64;
+  const std::int64_t width = std::max({std::int64_t{1}, spec.input_size, spec.num_units, spec.output_size()});
+  std::int64_t values;
+  if (!__builtin_mul_overflow(T, N, &values) && !__builtin_mul_overflow(values, width, &values) &&
+      values <= kMost)
+    return;
+  throw std::length_error("steps = " + std::to_string(T) + " and batch = " + std::to_string(N) +
+                          " are more than memory can hold: with width " + std::to_string(width) +
+                          " there may be " + std::to_string(kMost) + " values");
+}
+
+template <class T>
+void check_workspaces(const ForwardCall<T>* calls, int n) {
+  for (int k = 1; k < n; ++k)
+    for (int j = 0; j < k; ++j)
+      require(!calls[k].args.workspace || calls[k].args.workspace != calls[j].args.workspace,
+              "calls: two of them have the same workspace");
+}
+
 template <class T>
 profile::CallShape call_shape(const cpu::Backend<T>& backend, const ForwardArgs<T>& args) {
   std::int64_t row_steps = args.steps * args.batch;
@@ -85,9 +135,10 @@ profile::CallShape call_shape(const cpu::Backend<T>& backend, const ForwardArgs<
 }  // namespace
 
 template <class T>
-Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa) {
+Lstm<T>::Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa,
+              Interruption* interruption) {
   check_weights(spec, weights);
-  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa));
+  backend_ = std::make_unique<const cpu::Backend<T>>(spec, weights, cpu::kernels_named(isa), interruption);
 }
 template <class T>
 Lstm<T>::~Lstm() = default;
@@ -110,7 +161,10 @@ std::size_t Lstm<T>::packed_bytes() const {
 }
 
 template <class T>
-void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const {
+void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out,
+                   Interruption* interruption) const {
+  require(c_out || N <= 0 || spec().num_units == 0, "c_out is missing");
+  require(h_out || N <= 0 || spec().output_size() == 0, "h_out is missing");
   ForwardArgs<T> args;
   args.steps = 1;
   args.batch = N;
@@ -119,15 +173,23 @@ void Lstm<T>::step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out,
   args.h0 = h;
   args.y = {h_out, 0, spec().output_size()};
   args.c_n = c_out;
+  args.interruption = interruption;
   forward(args);
 }
 
 template <class T>
-void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
+void check_rows(const ForwardArgs<T>& args) {
   require(args.steps >= 0 && args.batch >= 0, "steps and batch must not be negative");
-  require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
   if (args.lengths) check_lengths(args);
   if (args.offsets) check_offsets(args);
+}
+
+template <class T>
+void Lstm<T>::check_call(const ForwardArgs<T>& args) const {
+  check_rows(args);
+  check_addressable(args.steps, args.batch, spec());
+  require(!args.gates.i || !spec().num_proj, "gate outputs are not offered with a projection");
+  check_pointers(args, spec());
 }
 
 template <class T>
@@ -139,16 +201,31 @@ void Lstm<T>::forward(const ForwardArgs<T>& args) const {
 }
 
 template <class T>
-void forward_all(const ForwardCall<T>* calls, int n) {
-  for (int k = 0; k < n; ++k) calls[k].lstm->check_call(calls[k].args);
-  std::vector<cpu::BackendCall<T>> backend_calls;
-  for (int k = 0; k < n; ++k) backend_calls.push_back({calls[k].lstm->backend_.get(), &calls[k].args});
-  std::deque<profile::Call> profiled;
-  if (profile::enabled)
-    for (const auto& call : backend_calls) profiled.emplace_back(call_shape(*call.backend, *call.args));
-  cpu::forward_all(backend_calls);
+std::size_t Lstm<T>::workspace_bytes(const ForwardArgs<T>& args) const {
+  check_rows(args);
+  check_addressable(args.steps, args.batch, spec());
+  return backend_->scratch_bytes(args);
 }
 
+template <class T>
+void forward_all(const ForwardCall<T>* calls, int n) {
+  for (int k = 0; k < n; ++k) {
+    require(calls[k].lstm, "calls: lstm is missing");
+    calls[k].lstm->check_call(calls[k].args);
+  }
+  check_workspaces(calls, n);
+  cpu::BackendCall<T> two[2];
+  std::vector<cpu::BackendCall<T>> many(n > 2 ? static_cast<std::size_t>(n) : 0);
+  cpu::BackendCall<T>* const backend_calls = n > 2 ? many.data() : two;
+  for (int k = 0; k < n; ++k) backend_calls[k] = {calls[k].lstm->backend_.get(), &calls[k].args};
+  std::vector<std::optional<profile::Call>> profiled(profile::enabled ? static_cast<std::size_t>(n) : 0);
+  for (std::size_t k = 0; k < profiled.size(); ++k)
+    profiled[k].emplace(call_shape(*backend_calls[k].backend, *backend_calls[k].args));
+  cpu::forward_all(backend_calls, n);
+}
+
+template void check_rows(const ForwardArgs<float>&);
+template void check_rows(const ForwardArgs<double>&);
 template class Lstm<float>;
 template class Lstm<double>;
 template void forward_all(const ForwardCall<float>*, int);

@@ -5,6 +5,9 @@
 #include <string>
 #include <utility>
 
+#include "checks.h"
+#include "workspace.h"
+
 namespace lstmcore {
 namespace {
 
@@ -30,31 +33,59 @@ void check_layers(const std::vector<StackLayer<T>>& layers, std::size_t states) 
                                 std::to_string(states));
 }
 
-// The outputs of a layer, as the next one reads them.
+// Before the first layer runs: the calls of the others would find them too late.
+template <class T>
+void check_states(const std::vector<StackLayer<T>>& layers, const StackArgs<T>& args) {
+  std::size_t k = 0;
+  for (const StackLayer<T>& layer : layers)
+    for (const auto& lstm : {layer.forward, layer.backward}) {
+      if (!lstm) continue;
+      if (!args.states[k].c_n && args.call.batch > 0 && lstm->spec().num_units > 0)
+        throw std::invalid_argument("states[" + std::to_string(k) + "]: c_n is missing");
+      ++k;
+    }
+}
+
+// Memory of one call: the outputs of layers, as the next one reads them, and what two directions need.
 template <class T>
 class Between {
  public:
-  Between(const ForwardArgs<T>& call, std::int64_t rows) : packed_(call.offsets), N_(call.batch) {
-    rows_ = packed_ ? rows : call.steps * call.batch;
-  }
-  SequenceView<T> view(std::int64_t width) {
-    const auto needed = static_cast<std::size_t>(rows_ * width);
-    if (needed > size_) {
-      data_.reset(new T[needed]);
-      size_ = needed;
+  // Takes all of it, so that no layer is short of memory once the one below has results.
+  Between(const std::vector<StackLayer<T>>& layers, const ForwardArgs<T>& call) : call_(call) {
+    for (const StackLayer<T>& layer : layers) {  // these check the sizes as well
+      if (layer.forward) reserve(workspace(false), *layer.forward);
+      if (layer.backward) reserve(workspace(true), *layer.backward);
     }
-    return {data_.get(), packed_ ? width : N_ * width, packed_ ? 0 : width};
+    rows_ = call.offsets ? call.offsets[call.batch] : call.steps * call.batch;
+    for (std::size_t k = 0; k + 1 < layers.size(); ++k) outputs(k, layers[k].output_size());
+  }
+
+  SequenceView<T> outputs(std::size_t layer, std::int64_t width) {
+    void* const memory =
+        outputs_[layer % 2].get().reserve(static_cast<std::size_t>(rows_ * width) * sizeof(T));
+    return {static_cast<T*>(memory), call_.offsets ? width : call_.batch * width, call_.offsets ? 0 : width};
+  }
+  Workspace& workspace(bool reverse) {
+    return call_.workspace && !reverse ? *call_.workspace : workspaces_[reverse].get();
   }
 
  private:
-  bool packed_;
-  std::int64_t N_, rows_;
-  std::unique_ptr<T[]> data_;
-  std::size_t size_ = 0;
+  // As for a layer between others; the last one may need less.
+  void reserve(Workspace& workspace, const Lstm<T>& lstm) {
+    ForwardArgs<T> args = call_;
+    args.c0 = nullptr;
+    args.y = {};
+    workspace.reserve(lstm.workspace_bytes(args));
+  }
+
+  const ForwardArgs<T>& call_;
+  std::int64_t rows_ = 0;
+  BorrowedWorkspace outputs_[2], workspaces_[2];
 };
 
 template <class T>
-void run_layer(const StackLayer<T>& layer, ForwardArgs<T> args, const StackState<T>*& state) {
+void run_layer(const StackLayer<T>& layer, ForwardArgs<T> args, Between<T>& between,
+               const StackState<T>*& state) {
   ForwardCall<T> calls[2];
   int n = 0;
   for (const bool reverse : {false, true}) {
@@ -64,6 +95,7 @@ void run_layer(const StackLayer<T>& layer, ForwardArgs<T> args, const StackState
     call.lstm = lstm;
     call.args = args;
     call.args.reverse = reverse;
+    call.args.workspace = &between.workspace(reverse);
     call.args.c0 = state->c0;
     call.args.h0 = state->h0;
     call.args.c_n = state->c_n;
@@ -84,16 +116,17 @@ void run_layer(const StackLayer<T>& layer, ForwardArgs<T> args, const StackState
 template <class T>
 void forward_stack(const std::vector<StackLayer<T>>& layers, const StackArgs<T>& args) {
   check_layers(layers, args.states.size());
-  const std::int64_t rows = args.call.offsets ? args.call.offsets[args.call.batch] : 0;
-  Between<T> even(args.call, rows), odd(args.call, rows);
+  check_states(layers, args);
+  check_rows(args.call);
   ForwardArgs<T> call = args.call;
   call.gates = {};
+  Between<T> between(layers, call);
   const StackState<T>* state = args.states.data();
   for (std::size_t k = 0; k < layers.size(); ++k) {
     const bool last = k + 1 == layers.size();
-    call.y = last ? args.call.y : (k % 2 ? odd : even).view(layers[k].output_size());
+    call.y = last ? args.call.y : between.outputs(k, layers[k].output_size());
     call.c_seq = last ? args.call.c_seq : SequenceView<T>{};
-    run_layer(layers[k], call, state);
+    run_layer(layers[k], call, between, state);
     call.x = {call.y.data, call.y.step_stride, call.y.row_stride};
   }
 }

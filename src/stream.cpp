@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -55,7 +54,8 @@ void Stream<T>::set_rows(std::int64_t rows) {
   if (rows < 0) throw std::invalid_argument("rows must not be negative, got " + std::to_string(rows));
   if (rows > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(T)) /
                  std::max<std::int64_t>(1, state_size_))
-    throw std::bad_alloc();
+    throw std::length_error("rows: " + std::to_string(rows) + " states of " + std::to_string(state_size_) +
+                            " values are more than memory can hold");
   // one more, so that no address is null: null would mean zeros to the kernels
   const auto size = static_cast<std::size_t>(rows * state_size_ + 1);
   if (state_.size() < size) {
@@ -77,17 +77,18 @@ ForwardArgs<T> Stream<T>::forward_args(std::int64_t steps, SequenceView<const T>
   args.c0 = at(from, offset);
   args.h0 = at(from, offset + spec.num_units);
   args.c_n = at(to, offset);
-  args.workspace = workspace_.get();
+  args.workspace = &scratch_->layers;
   return args;
 }
 
 template <class T>
-void Stream<T>::step(const T* x, T* out) {
+void Stream<T>::step(const T* x, T* out, Interruption* interruption) {
   std::int64_t offset = 0;
   for (const auto& layer : layers_) {
     const LstmSpec& spec = layer->spec();
     auto args = forward_args(1, {x, 0, spec.input_size}, spec, offset, state_, next_state_);
     args.y = {at(next_state_, offset + spec.num_units), 0, spec.output_size()};
+    args.interruption = interruption;
     layer->forward(args);
     x = args.y.data;
     offset += spec.num_units + spec.output_size();
@@ -104,31 +105,36 @@ std::int64_t Stream<T>::block_steps() const {
 }
 
 template <class T>
-void Stream<T>::push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out) {
+void Stream<T>::push(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out,
+                     Interruption* interruption) {
   if (steps < 0) throw std::invalid_argument("steps must not be negative, got " + std::to_string(steps));
   if (steps == 0) return;
   const std::int64_t block = std::min(steps, block_steps());
   if (layers_.size() > 1) {
-    const auto size = static_cast<std::size_t>(block * rows_ * inner_size_);
+    const auto bytes = static_cast<std::size_t>(block * rows_ * inner_size_) * sizeof(T);
     for (std::size_t k = 0; k < std::min<std::size_t>(2, layers_.size() - 1); ++k)
-      if (inner_[k].size() < size) inner_[k].resize(size);
+      scratch_->inner[k].reserve(bytes);
   }
   for (std::int64_t t = 0; t < steps; t += block)  // the first block leaves state_ as it is, the others too
     push_block(std::min(block, steps - t), {x.at(t, 0), x.step_stride, x.row_stride},
-               {out.at(t, 0), out.step_stride, out.row_stride}, t == 0 ? state_ : next_state_, next_state_);
+               {out.at(t, 0), out.step_stride, out.row_stride}, t == 0 ? state_ : next_state_, next_state_,
+               interruption);
   state_.swap(next_state_);
 }
 
 template <class T>
 void Stream<T>::push_block(std::int64_t steps, SequenceView<const T> x, SequenceView<T> out,
-                           std::vector<T>& from, std::vector<T>& to) {
+                           std::vector<T>& from, std::vector<T>& to, Interruption* interruption) {
   std::int64_t offset = 0;
   for (std::size_t k = 0; k < layers_.size(); ++k) {
     const LstmSpec& spec = layers_[k]->spec();
     const std::int64_t P = spec.output_size();
     auto args = forward_args(steps, x, spec, offset, from, to);
-    args.y = k + 1 == layers_.size() ? out : SequenceView<T>{inner_[k % 2].data(), rows_ * P, P};
+    args.y = k + 1 == layers_.size()
+                 ? out
+                 : SequenceView<T>{static_cast<T*>(scratch_->inner[k % 2].reserve(0)), rows_ * P, P};
     args.h_n = at(to, offset + spec.num_units);
+    args.interruption = interruption;
     layers_[k]->forward(args);
     x = {args.y.data, args.y.step_stride, args.y.row_stride};
     offset += spec.num_units + P;
@@ -160,6 +166,11 @@ void Stream<T>::write_state(std::int64_t row, const T* values) {
 template <class T>
 void Stream<T>::reset() {
   std::fill(state_.begin(), state_.end(), T(0));
+}
+
+template <class T>
+std::size_t Stream<T>::trim() {
+  return scratch_->layers.release() + scratch_->inner[0].release() + scratch_->inner[1].release();
 }
 
 template class Stream<float>;

@@ -70,7 +70,8 @@ void StreamBank<T>::set_state(std::int64_t id, const T* state) {
 }
 
 template <class T>
-void StreamBank<T>::step(std::int64_t n, const std::int64_t* ids, const T* x, T* out) {
+void StreamBank<T>::step(std::int64_t n, const std::int64_t* ids, const T* x, T* out,
+                         Interruption* interruption) {
   ++choices_;
   for (std::int64_t k = 0; k < n; ++k) {
     const std::int64_t index = find(ids[k])->slot;
@@ -80,20 +81,20 @@ void StreamBank<T>::step(std::int64_t n, const std::int64_t* ids, const T* x, T*
     last = choices_;
     chosen_[static_cast<std::size_t>(k)] = index;
   }
-  step_chosen(n, x, out);
+  step_chosen(n, x, out, interruption);
 }
 
 template <class T>
-void StreamBank<T>::step_all(const T* x, T* out) {
+void StreamBank<T>::step_all(const T* x, T* out, Interruption* interruption) {
   for (std::size_t k = 0; k < members_.size(); ++k) chosen_[k] = members_[k].slot;
-  step_chosen(size(), x, out);
+  step_chosen(size(), x, out, interruption);
 }
 
 template <class T>
-void StreamBank<T>::step_chosen(std::int64_t n, const T* x, T* out) {
+void StreamBank<T>::step_chosen(std::int64_t n, const T* x, T* out, Interruption* interruption) {
   batch_.set_rows(n);
   for (std::int64_t k = 0; k < n; ++k) batch_.write_state(k, slot(chosen_[static_cast<std::size_t>(k)]));
-  batch_.step(x, out);
+  batch_.step(x, out, interruption);
   for (std::int64_t k = 0; k < n; ++k) batch_.read_state(k, slot(chosen_[static_cast<std::size_t>(k)]));
 }
 

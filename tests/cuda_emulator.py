@@ -20,7 +20,7 @@ def build(folder):
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
     options += ["-DLSTMCORE_BENCH=OFF"]
     run(["cmake", "-S", str(ROOT), "-B", str(folder), *options])
-    targets = ["lstmcore_cuda_emulated", "cublas_emulator", "test_cuda"]
+    targets = ["lstmcore_cuda_emulated", "cublas_emulator", "test_cuda", "test_mma", "test_tiling"]
     run(["cmake", "--build", str(folder), "--parallel", "2", "--target", *targets])
 
 

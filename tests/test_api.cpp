@@ -307,22 +307,87 @@ void test_scalar_gates() {
 }
 
 template <class Call>
-void expect_invalid(const Call& call, const char* what) {
+void expect_invalid(const Call& call, const char* message) {
   try {
     call();
-  } catch (const std::invalid_argument&) {
+  } catch (const std::invalid_argument& error) {
+    check(std::strstr(error.what(), message),
+          std::string("expected '") + message + "', got '" + error.what() + "'");
     return;
   }
-  check(false, std::string("expected std::invalid_argument: ") + what);
+  check(false, std::string("expected std::invalid_argument: ") + message);
+}
+
+// What may be missing is not computed with; what may not is named before anything is written.
+void test_missing_pointers() {
+  const Case<float> k(spec_of(19, 33, 7, true), 7, 23);
+  const Lstm<float> lstm = k.lstm();
+  const std::int64_t I = 19, H = 33, P = 7;
+  const Result<float> expected = forward(k, lstm, 1, false);
+  Result<float> got = {std::vector<float>(expected.y.size(), 9), std::vector<float>(expected.c_n.size(), 9),
+                       std::vector<float>(expected.h_n.size(), 9)};
+  const Result<float> untouched = got;
+  lstmcore::ForwardArgs<float> all;
+  all.steps = k.T_;
+  all.batch = k.N;
+  all.x = {k.x.data(), k.N * I, I};
+  all.c0 = k.c0.data();
+  all.h0 = k.h0.data();
+  all.lengths = k.lengths.data();
+  all.y = {got.y.data(), k.N * P, P};
+  all.c_n = got.c_n.data();
+  all.h_n = got.h_n.data();
+  auto args = all;
+  args.c_n = nullptr;
+  expect_invalid([&] { lstm.forward(args); }, "c_n is missing");
+  const lstmcore::ForwardCall<float> calls[] = {{&lstm, all}, {&lstm, args}};
+  expect_invalid([&] { lstmcore::forward_all(calls, 2); }, "c_n is missing");
+  args = all;
+  args.x.data = nullptr;
+  expect_invalid([&] { lstm.forward(args); }, "x is missing");
+  check(got == untouched, "missing pointers: nothing is written");
+  args = all;
+  args.h_n = nullptr;
+  for (const bool with_y : {true, false}) {
+    if (!with_y) args.y = {};
+    got = untouched;
+    lstm.forward(args);
+    check(got.c_n == expected.c_n && got.h_n == untouched.h_n, "without h_n");
+    check(got.y == (with_y ? expected.y : untouched.y), "without h_n: y");
+  }
+  std::vector<float> c(H), h(P);
+  expect_invalid([&] { lstm.step(1, k.x.data(), nullptr, nullptr, nullptr, h.data()); }, "c_out is missing");
+  expect_invalid([&] { lstm.step(1, k.x.data(), nullptr, nullptr, c.data(), nullptr); }, "h_out is missing");
+  expect_invalid([&] { lstm.step(1, nullptr, nullptr, nullptr, c.data(), h.data()); }, "x is missing");
+  lstm.step(0, nullptr, nullptr, nullptr, nullptr, nullptr);  // has nothing to do
+
+  const Case<float> plain(spec_of(3, 5, {}, false), 2, 3);
+  const Lstm<float> without_projection = plain.lstm();
+  std::vector<float> cells(3 * 5), gate(2 * 3 * 5);
+  lstmcore::ForwardArgs<float> some;
+  some.steps = 2;
+  some.batch = 3;
+  some.x = {plain.x.data(), 3 * 3, 3};
+  some.c_n = cells.data();
+  some.gates.f = gate.data();
+  expect_invalid([&] { without_projection.forward(some); },
+                 "gates: expected all of i, f, o, ci and co, or none");
 }
 
 void test_bad_arguments() {
-  expect_invalid([] { Lstm<float>(spec_of(-1, 4, {}, false), {}); }, "negative input_size");
-  expect_invalid([] { Lstm<float>(spec_of(3, 4, {}, false), {}); }, "missing weights");
+  expect_invalid([] { Lstm<float>(spec_of(-1, 4, {}, false), {}); }, "input_size must be in 0..");
+  expect_invalid([] { Lstm<float>(spec_of(3, 4, {}, false), {}); }, "b is missing");
   Case<float> k(spec_of(3, 5, {}, true), 2, 3);
+  for (const int number : {-1, static_cast<int>(lstmcore::Activation::silu) + 1}) {
+    Case<float> unknown(k);
+    unknown.spec.activation = static_cast<lstmcore::Activation>(number);
+    expect_invalid([&] { unknown.lstm(); }, "activation is none of lstmcore::Activation");
+  }
+  const lstmcore::ForwardCall<float> no_layer;
+  expect_invalid([&] { lstmcore::forward_all(&no_layer, 1); }, "lstm is missing");
   k.lengths[1] = 9;
-  expect_invalid([&] { forward(k, k.lstm(), 1, false); }, "length above T");
-  expect_invalid([] { lstmcore::set_num_threads(0); }, "no threads");
+  expect_invalid([&] { forward(k, k.lstm(), 1, false); }, "lengths[1] must be in 0..2, got 9");
+  expect_invalid([] { lstmcore::set_num_threads(0); }, "threads must be in 1..");
 }
 
 template <class T>
@@ -353,6 +418,7 @@ int main(int argc, char** argv) {
   test_clip_limits();
   test_thread_plans();
   test_scalar_gates();
+  test_missing_pointers();
   test_bad_arguments();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
   return failures ? 1 : 0;

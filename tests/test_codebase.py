@@ -72,3 +72,15 @@ def test_only_numpy_is_imported() -> None:
 
 def test_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_every_test_file_is_sanitized_or_has_a_reason() -> None:
+    listed = {}
+    for line in (ROOT / "tests/sanitized.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            name, choice, *reason = line.split(maxsplit=2)
+            assert name not in listed
+            assert choice == "yes" or (choice == "no" and reason), line
+            listed[name] = choice
+    assert listed.keys() == {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    assert "yes" in listed.values()

@@ -139,7 +139,7 @@ def test_an_output_does_not_overlap_itself(problem: core_cases.Problem) -> None:
 
 @pytest.mark.parametrize("bad", [0, -5])
 def test_thread_limits_are_positive(problem: core_cases.Problem, bad: int) -> None:
-    with pytest.raises(ValueError, match=f"threads must be at least 1, got {bad}"):
+    with pytest.raises(ValueError, match=f"threads must be in 1..1024, got {bad}"):
         problem.native().forward(problem.x, threads=bad)
 
 

@@ -9,6 +9,7 @@ import lstmcore
 from cuda_emulator import run
 from lstmcore import cuda
 
+C_TESTS = ["test_cuda", "test_mma", "test_tiling"]
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
 
 
@@ -21,15 +22,19 @@ def inputs(*shape):
     return np.random.default_rng(7).normal(size=shape).astype(np.float32)
 
 
-def close(got, want, dtype):
+def relative_error(got, want):
     assert got.shape == want.shape
-    error = np.linalg.norm(got - want) / np.linalg.norm(want)
-    assert error < TOLERANCES[dtype]
+    return np.linalg.norm(got - want) / np.linalg.norm(want)
 
 
-def test_the_c_interface(emulator_build):
+def close(got, want, dtype):
+    assert relative_error(got, want) < TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("test", C_TESTS)
+def test_the_c_interface(emulator_build, test):
     out = run(
-        [str(emulator_build / "tests/cuda/test_cuda")],
+        [str(emulator_build / "tests/cuda" / test)],
         env={"LSTMCORE_CUBLAS": str(emulator_build / "tests/cuda/libcublas_emulator.so")},
     )
     assert out.endswith(" 0 failures\n")
@@ -54,6 +59,21 @@ def test_as_on_the_cpu(gpu, dtype, path):
     for pair, want_pair in zip(got_state, want_state, strict=True):
         for a, b in zip(pair, want_pair, strict=True):
             close(a, b, dtype)
+
+
+def test_tensor_cores_as_math_allows(gpu):
+    lstm, x = model(), inputs(9, 6, 5)
+    want = lstm(x)
+    errors = {}
+    for math, kernel in {"ieee": "fma", "tf32x3": "mma", "tf32": "mma"}.items():
+        on_gpu = lstm.to("cuda", math=math)
+        plans = on_gpu._on_cuda.plan(6, 9, "grid")
+        assert [plan["kernel"] for plan in plans] == [kernel, kernel]
+        errors[math] = relative_error(on_gpu(x, path="grid"), want)
+    assert errors["ieee"] < 2e-6
+    assert errors["tf32x3"] < 5e-6
+    assert 5e-6 < errors["tf32"] < 2e-3
+    assert lstm.to("cuda")._on_cuda.plan(6, 9, "stepwise")[0]["kernel"] is None
 
 
 @pytest.mark.parametrize("time_major", [False, True])

@@ -3,8 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -12,30 +10,9 @@
 #include <vector>
 
 #include "cpu/pool.h"
+#include "cpu/slots.h"
 #include "lstmcore/lstm.h"
 #include "lstmcore/runtime.h"
-
-namespace {
-
-std::atomic<std::int64_t> allocations{0};
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* const p = std::malloc(size)) return p;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  ++allocations;
-  const std::size_t line = static_cast<std::size_t>(alignment);
-  if (void* const p = std::aligned_alloc(line, (size + line - 1) / line * line)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -157,6 +134,33 @@ void test_packed_rows() {
   }
 }
 
+// Each step of each row once, in its order, and no slot longer than the longest row.
+void test_slots() {
+  std::mt19937 generator(7);
+  for (const std::int64_t N : {1, 2, 3, 8, 41}) {
+    for (const std::int64_t longest : {0, 1, 9, 60}) {
+      std::vector<lstmcore::cpu::SlotRow> rows;
+      std::vector<std::int64_t> lengths;
+      for (std::int64_t n = 0; n < N; ++n) {
+        lengths.push_back(static_cast<std::int64_t>(generator()) % (longest + 1));
+        rows.push_back({n, lengths.back(), -1});
+      }
+      std::vector<lstmcore::cpu::Slot> slots(rows.size());
+      const std::int64_t count = lstmcore::cpu::make_slots(rows.data(), N, slots.data());
+      std::vector<std::int64_t> next(lengths.size(), 0);
+      bool right = count >= 1 && count <= N;
+      for (std::int64_t k = 0; k < count; ++k) {
+        right &= slots[k].steps <= rows.front().length && (k == 0 || slots[k].steps <= slots[k - 1].steps);
+        for (std::int64_t step = 0; step < slots[k].steps; ++step) {
+          const lstmcore::cpu::SlotRow& row = slots[k].at(rows.data(), step);
+          right &= step - row.begin == next[row.row]++;
+        }
+      }
+      check(right && next == lengths, "slots of " + std::to_string(N) + " rows");
+    }
+  }
+}
+
 void test_bad_offsets() {
   const Problem problem(spec_of(3, 4), {2, 5, 0, 1});
   Values y, c_n, h_n;
@@ -173,6 +177,25 @@ void test_bad_offsets() {
   check(refuses({1, 2, 7, 7, 8}), "offsets: first is not 0");
   check(refuses({0, 2, 1, 7, 8}), "offsets: decreasing");
   check(refuses({0, 2, 8, 8, 8}), "offsets: longer than steps");
+}
+
+// Steps that no row has and no output wants cost nothing, however many.
+void test_endless_padding() {
+  const Problem problem(spec_of(40, 64), {9, 3, 5});
+  const std::int64_t lengths[] = {9, 3, 5};
+  Values y, c_n, h_n, expected;
+  ForwardArgs<float> args = problem.args(y, c_n, h_n, 1);
+  args.offsets = nullptr;
+  args.lengths = lengths;
+  args.x = {problem.x.data(), 40, 0};  // every row reads the same
+  args.y = {};
+  for (const std::int64_t steps : {std::int64_t{9}, std::int64_t{1} << 40, std::int64_t{1} << 49}) {
+    args.steps = steps;
+    problem.lstm.forward(args);
+    if (steps == 9) expected = c_n;
+    check(c_n == expected, "endless padding: " + std::to_string(steps));
+    c_n.assign(c_n.size(), -7);
+  }
 }
 
 // Two directions of different sizes side by side.
@@ -226,37 +249,17 @@ void test_phases() {
   }
 }
 
-// Without a workspace a step with a projection needs scratch memory; with one, nothing is allocated but its
-// first block.
-void test_workspace() {
-  const Problem problem(spec_of(40, 64, 24), {60, 60});
-  Values y, c_n, h_n;
-  lstmcore::Workspace workspace;
-  ForwardArgs<float> args = problem.args(y, c_n, h_n, 1);
-  args.workspace = &workspace;
-  problem.lstm.forward(args);
-  const std::int64_t before = allocations;
-  for (int call = 0; call < 10; ++call) problem.lstm.forward(args);
-  const bool reused = allocations == before;  // before the message below allocates
-  check(reused, "a workspace is used again");
-  check(y == problem.expected() && workspace.bytes() > 0, "a used workspace gives the same");
-  args.workspace = nullptr;
-  const std::int64_t without = allocations;
-  problem.lstm.forward(args);
-  const bool counted = allocations > without;
-  check(counted, "allocations are counted");
-}
-
 }  // namespace
 
 int main() {
   lstmcore::set_num_threads(8);
   test_packed_rows();
+  test_slots();
   test_bad_offsets();
+  test_endless_padding();
   test_forward_all();
   test_concurrent_callers();
   test_phases();
-  test_workspace();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
   return failures != 0;
 }

@@ -300,7 +300,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "out's dtype": ({"out": np.zeros((2, 3, 7))}, TypeError, "out"),
     "out for c": ({"out": X, "outputs": "c"}, ValueError, "out: only for"),
     "out for last": ({"out": X, "outputs": "last"}, ValueError, r"out: expected .*\(2, 7\)"),
-    "threads": ({"threads": 0}, ValueError, "threads must be at least 1"),
+    "threads": ({"threads": 0}, ValueError, "threads must be in 1..1024, got 0"),
     "time_major": ({"time_major": "yes"}, TypeError, "time_major must be True or False"),
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     cmake = Path(sys.executable).parent / "cmake"  # of the `test` extra
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_BENCH=ON", "-DLSTMCORE_WERROR=ON"]
+    options += ["-DLSTMCORE_CUDA=OFF"]
     configured = run(cmake, "-S", ROOT, "-B", folder, *options)
     if "Google Benchmark is not there" in configured.stderr:
         pytest.skip("Google Benchmark is not installed (Debian: libbenchmark-dev)")
@@ -74,3 +75,27 @@ def test_wrong_use(program: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "LSTMCORE_FORCE_ISA" in done.stderr
     assert run(program, "--nonsense").returncode == 2
+
+
+START = """
+import sys
+from pathlib import Path
+from lstmcore.app import native_bench
+native_bench.PROGRAM = Path(sys.argv.pop())
+sys.argv[0] = "lstmcore-bench"
+sys.exit(native_bench.main())
+"""
+
+
+def test_the_command_becomes_the_program(tmp_path: Path) -> None:
+    stand_in = tmp_path / "program"
+    stand_in.write_text('#!/bin/sh\necho "$@"\nexit 7\n')
+    stand_in.chmod(0o755)
+    done = run(sys.executable, "-c", START, "--benchmark_filter=x y", stand_in)
+    assert (done.returncode, done.stdout) == (7, "--benchmark_filter=x y\n")
+
+
+def test_the_command_where_the_program_was_not_built(tmp_path: Path) -> None:
+    done = run(sys.executable, "-c", START, tmp_path / "program")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "libbenchmark-dev" in done.stderr

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pages
+import reference
 from lstmcore import _core
 
 ROOT = Path(__file__).parent.parent
+CMAKE = Path(sys.executable).parent / "cmake"  # of the `test` extra
 # Of what test_api computes, on every level with fused multiply-add: AVX2, AVX-512 and NEON.
 DIGEST = "fb61653961a0009b"
 ISAS = _core.info()["isa_found"]
@@ -32,11 +35,10 @@ def run(*command: str | Path, **env: str) -> str:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("build")
-    cmake = Path(sys.executable).parent / "cmake"  # of the `test` extra
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_WERROR=ON"]
-    options += ["-DLSTMCORE_BENCH=OFF"]  # test_native_bench.py builds it
-    run(cmake, "-S", ROOT, "-B", folder, *options)
-    run(cmake, "--build", folder, "--parallel", "2")
+    options += ["-DLSTMCORE_BENCH=OFF", "-DLSTMCORE_CUDA=OFF"]  # others build them
+    run(CMAKE, "-S", ROOT, "-B", folder, *options)
+    run(CMAKE, "--build", folder, "--parallel", "2")
     return folder
 
 
@@ -46,7 +48,18 @@ def kernel_objects(build: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("test", ["test_api", "test_engine", "test_stack", "test_stream"])
+@pytest.mark.parametrize(
+    "test",
+    [
+        "test_api",
+        "test_engine",
+        "test_limits",
+        "test_memory",
+        "test_stack",
+        "test_stream",
+        "test_threads",
+    ],
+)
 def test_cpp_tests_pass_on_each_isa(build: Path, isa: str, test: str) -> None:
     assert run(build / test, LSTMCORE_FORCE_ISA=isa) == f"{isa}: all checks passed\n"
 
@@ -57,10 +70,53 @@ def test_the_program_of_the_cpp_page(build: Path, tmp_path: Path) -> None:
     compiler = re.search(r"CMAKE_CXX_COMPILER:\w+=(.+)", (build / "CMakeCache.txt").read_text())[1]
     run(
         *[compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", ROOT / "include"],
-        *[tmp_path / "program.cpp", build / "liblstmcore_core.a", "-fopenmp", "-pthread"],
-        *["-o", tmp_path / "program"],
+        *[
+            tmp_path / "program.cpp",
+            build / "liblstmcore.a",
+            "-pthread",
+            "-o",
+            tmp_path / "program",
+        ],
     )
     assert run(tmp_path / "program") == "the same bits\n"
+
+
+def test_the_cpp_example_against_the_installed_package(build: Path, tmp_path: Path) -> None:
+    """``find_package`` from an installed tree that was moved, with no source in sight."""
+    run(CMAKE, "--install", build, "--prefix", tmp_path / "prefix")
+    package, folder = tmp_path / "package", tmp_path / "example"
+    (tmp_path / "prefix").rename(package)
+    headers = {path.name for path in (package / "include" / "lstmcore").iterdir()}
+    assert headers == {path.name for path in (ROOT / "include/lstmcore").iterdir()} - {"cuda_abi.h"}
+    run(CMAKE, "-S", ROOT / "examples/cpp", "-B", folder, f"-DCMAKE_PREFIX_PATH={package}")
+    run(CMAKE, "--build", folder)
+    W, b = np.array([2, 1, 1.5, -1, 0, 0, 1, 2]), np.array([-1, -1, 0, 0, 1, -2, 1, 0])
+    cell = reference.Cell(np.vstack([W, np.full((2, 8), 0.1)]), b, forget_bias=0)
+    c = h = np.zeros((1, 2))
+    expected = []
+    for x in (1, 0, 0, 0, 0):
+        c, h = reference.step(cell, np.array([[x]]), c, h)
+        expected.append(h[0])
+    printed = [
+        [float(value) for value in line.split()] for line in run(folder / "example").splitlines()
+    ]
+    np.testing.assert_allclose(printed, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(("asked", "found"), [("0.1", True), ("0.2", False), ("1.0", False)])
+def test_versions_of_the_installed_package(
+    build: Path, tmp_path: Path, asked: str, found: bool
+) -> None:
+    run(CMAKE, "--install", build, "--prefix", tmp_path)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(user LANGUAGES CXX)\n"
+        f"find_package(lstmcore {asked} CONFIG QUIET)\n"
+        'message(STATUS "found: ${lstmcore_FOUND}")\n'
+    )
+    printed = run(
+        CMAKE, "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tmp_path}"
+    )
+    assert f"found: {int(found)}" in printed
 
 
 def test_levels_with_fma_agree_bit_for_bit(build: Path) -> None:

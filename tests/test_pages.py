@@ -12,7 +12,7 @@ import lstmcore
 import pages
 
 TESTED_ELSEWHERE = {"migrating.md"}
-RUN_HERE = {"models.md", "streams.md", "threads.md", "tutorial.md"}
+RUN_HERE = {"gpu.md", "models.md", "performance.md", "streams.md", "threads.md", "tutorial.md"}
 
 
 def test_every_page_with_python_is_run() -> None:

@@ -132,6 +132,58 @@ void test_bad_stacks() {
   check(refused({{first, nullptr}}, 2), "too many states");
 }
 
+// The state that is missing is the last layer's: nothing of the layer below is written either.
+void test_missing_state() {
+  const Values x = random_values(3 * I, 1, 8);
+  Values c(4, 9.0f);
+  StackArgs<float> args;
+  args.call.steps = 1;
+  args.call.batch = 1;
+  args.call.x = {x.data(), I, I};
+  args.states = {{nullptr, nullptr, c.data(), nullptr}, {nullptr, nullptr, nullptr, nullptr}};
+  std::string message;
+  try {
+    lstmcore::forward_stack<float>({{make(I, 4, 1), nullptr}, {make(4, 5, 2), nullptr}}, args);
+  } catch (const std::invalid_argument& error) {
+    message = error.what();
+  }
+  check(message == "states[1]: c_n is missing", "missing state, got '" + message + "'");
+  check(c == Values(4, 9.0f), "missing state: nothing is written");
+}
+
+// Before memory between layers is taken or a layer runs: no state is written.
+void test_bad_calls() {
+  const std::vector<StackLayer<float>> layers = {{make(I, 4, 1), nullptr}, {make(4, 3, 2), nullptr}};
+  const Values x(T * N * I, 0.5f);
+  const auto refused = [&](std::int64_t steps, std::int64_t batch, const std::int64_t* lengths,
+                           const std::int64_t* offsets) {
+    Values c(2 * N * 4, -7), h(c);
+    StackArgs<float> args;
+    args.call.steps = steps;
+    args.call.batch = batch;
+    args.call.x = {x.data(), N * I, I};
+    args.call.lengths = lengths;
+    args.call.offsets = offsets;
+    args.states = {{nullptr, nullptr, c.data(), h.data()},
+                   {nullptr, nullptr, c.data() + N * 4, h.data() + N * 4}};
+    try {
+      lstmcore::forward_stack(layers, args);
+    } catch (const std::invalid_argument&) {
+      return c == Values(c.size(), -7) && h == Values(h.size(), -7);
+    }
+    return false;
+  };
+  const std::vector<std::int64_t> lengths(N, T + 1), negative(N, -1), offsets(N + 1, 0),
+      huge(N + 1, INT64_MAX), falling = {0, 1, -5};
+  check(refused(-1, N, nullptr, nullptr), "negative steps");
+  check(refused(T, -1, nullptr, nullptr), "a negative batch");
+  check(refused(T, -1, nullptr, offsets.data() + 1), "a negative batch of packed rows");
+  check(refused(T, N, lengths.data(), nullptr), "lengths above T");
+  check(refused(T, N, negative.data(), nullptr), "negative lengths");
+  check(refused(T, N, nullptr, huge.data()), "offsets that begin late");
+  check(refused(T, 2, nullptr, falling.data()), "offsets that fall");
+}
+
 // One step from zeros, by the definition.
 void test_hard_gates() {
   for (const auto& [gates, slope] :
@@ -175,6 +227,8 @@ int main() {
   test_stack({{make(I, 7, 10), make(I, 5, 20)}, {make(12, 6, 30), make(12, 6, 40)}}, "both directions");
   test_stack({{nullptr, make(I, 8, 10)}, {make(8, 3, 20), nullptr}}, "backward below forward");
   test_bad_stacks();
+  test_missing_state();
+  test_bad_calls();
   test_hard_gates();
   std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
   return failures != 0;

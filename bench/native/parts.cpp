@@ -36,7 +36,7 @@ void gemm_core(benchmark::State& state) {
     each[static_cast<std::size_t>(n)].z = z.data() + n * width;
   }
   for (auto _ : state) {
-    kernels.input_gates(args, each.data(), rows, 0, panels);
+    kernels.input_gates(args, each.data(), rows, {0, panels, false});
     benchmark::ClobberMemory();
   }
   const double operations = 2.0 * static_cast<double>(rows * I * width);

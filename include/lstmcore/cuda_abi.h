@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define LSTMCORE_CUDA_ABI 1
+#define LSTMCORE_CUDA_ABI 2
 #define LSTMCORE_CUDA_ERROR_SIZE 512
 
 typedef enum {
@@ -41,6 +41,20 @@ typedef enum {
   LSTMCORE_CUDA_GRID = 4       // many multiprocessors hold R, for each group of rows
 } lstmcore_cuda_path;
 
+// How the products of float32 are taken. Path STEPWISE and the inputs' product take TF32X3 as IEEE.
+typedef enum {
+  LSTMCORE_CUDA_IEEE = 0,
+  LSTMCORE_CUDA_TF32 = 1,   // factors may be rounded to TensorFloat-32, 11 bits
+  LSTMCORE_CUDA_TF32X3 = 2  // factors may be sums of two such numbers: 21 bits or more
+} lstmcore_cuda_math;
+
+// What a persistent kernel multiplies with.
+typedef enum {
+  LSTMCORE_CUDA_KERNEL_AUTO = 0,
+  LSTMCORE_CUDA_KERNEL_FMA = 1,
+  LSTMCORE_CUDA_KERNEL_MMA = 2  // tensor cores; not float32 with IEEE
+} lstmcore_cuda_kernel;
+
 typedef struct {
   char name[256];
   int compute_major, compute_minor;
@@ -59,7 +73,9 @@ typedef struct {
   double cell_clip, proj_clip;
   int activation, recurrent_activation;  // lstmcore::Activation
   int dtype;                             // lstmcore_cuda_dtype
-  int tf32;                              // 1: float32 products may be rounded to TensorFloat-32
+  int math;                              // lstmcore_cuda_math
+  // For tests: lstmcore_cuda_kernel, and batch rows of a group. 0: the planner's choice.
+  int kernel, rows_per_group;
 } lstmcore_cuda_spec;
 
 // Host memory, dense, gates side by side in the order i, j, f, o.
@@ -96,6 +112,7 @@ typedef struct {
 // What the planner chose.
 typedef struct {
   int path;
+  int kernel;  // lstmcore_cuda_kernel, of a persistent path
   int rows_per_group, groups, blocks_per_group, units_per_block, words_per_thread;
   size_t shared_bytes, exchange_bytes;
   double estimated_step_us;

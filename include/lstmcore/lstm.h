@@ -17,6 +17,7 @@
 #include <string>
 
 #include "lstmcore/activation.h"
+#include "lstmcore/interruption.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
 
@@ -90,6 +91,7 @@ class Workspace {
   // At least `bytes`, aligned to 64; what was there before is lost. Throws std::bad_alloc, and keeps what it
   // has.
   void* reserve(std::size_t bytes);
+  std::size_t release();  // gives all back; returns how many bytes that was
   std::size_t bytes() const { return bytes_; }
 
  private:
@@ -98,6 +100,7 @@ class Workspace {
 };
 
 // One call over T steps. No two outputs may overlap; c_n may be c0 and h_n may be h0, nothing else may alias.
+// x and c_n are always wanted, unless they would have no elements; every other pointer may be null.
 template <class T>
 struct ForwardArgs {
   std::int64_t steps = 0;                 // T
@@ -115,11 +118,12 @@ struct ForwardArgs {
   SequenceView<T> y;      // [T, N, P]; may be empty. Zero from a row's length on
   SequenceView<T> c_seq;  // [T, N, H]; may be empty. Zero from a row's length on
   GateOutputs<T> gates;   // all set or all null; never with a projection. Untouched from a row's length on
-  T* c_n = nullptr;       // [N, H] state after each row's last step
-  T* h_n = nullptr;       // [N, P]
+  T* c_n = nullptr;       // [N, H] state after each row's last step; always wanted
+  T* h_n = nullptr;       // [N, P]; null: not wanted
 
-  int threads = 0;                 // at most this many; 0: num_threads()
-  Workspace* workspace = nullptr;  // null: scratch memory is allocated for this call
+  int threads = 0;                       // at most this many; 0: num_threads()
+  Interruption* interruption = nullptr;  // asked whether to go on; null: the call runs to its end
+  Workspace* workspace = nullptr;        // null: scratch memory that the process keeps (runtime.h, trim)
 };
 
 template <class T>
@@ -134,8 +138,10 @@ template <class T>
 class Lstm {
  public:
   // Packs the weights for an ISA level, by default the best of this CPU or LSTMCORE_FORCE_ISA.
-  // Throws std::invalid_argument (sizes, missing weights), std::runtime_error (ISA), std::bad_alloc.
-  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa = current_isa());
+  // Throws std::invalid_argument (sizes, missing weights), std::length_error (sizes whose product overflows),
+  // std::runtime_error (ISA), std::bad_alloc, Interrupted.
+  Lstm(const LstmSpec& spec, const LstmWeights<T>& weights, const std::string& isa = current_isa(),
+       Interruption* interruption = nullptr);
   ~Lstm();
   Lstm(Lstm&&) noexcept;
   Lstm& operator=(Lstm&&) noexcept;
@@ -145,14 +151,18 @@ class Lstm {
   std::size_t packed_bytes() const;
 
   // One time step: x [N, I], c [N, H], h [N, P] -> c_out [N, H], h_out [N, P]. c_out may be c; h_out may not
-  // be h.
-  void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out) const;
+  // be h. c and h may be null for zeros. Throws what forward throws, and for a missing output.
+  void step(std::int64_t N, const T* x, const T* c, const T* h, T* c_out, T* h_out,
+            Interruption* interruption = nullptr) const;
 
   // All time steps of a batch. Throws std::invalid_argument, before anything is written, for negative sizes,
-  // lengths outside 0..T, offsets that are no offsets,
-  // or gate outputs with a projection or packed rows; std::bad_alloc where its scratch memory cannot
-  // be had.
+  // lengths outside 0..T, offsets that are no offsets, a missing x or c_n, or gate outputs with a projection
+  // or packed rows, or some of the five only; std::length_error for sizes whose product overflows;
+  // std::bad_alloc where its scratch memory cannot be had. Throws Interrupted with its outputs half written.
   void forward(const ForwardArgs<T>& args) const;
+
+  // The most that such a call takes of its workspace: once that is reserved, it allocates nothing.
+  std::size_t workspace_bytes(const ForwardArgs<T>& args) const;
 
  private:
   template <class U>
@@ -163,7 +173,8 @@ class Lstm {
 
 // Independent calls, such as the two directions of a bidirectional layer: side by side where there are
 // threads for them, with the results of one after the other. No output of one may overlap anything of
-// another. Throws what forward throws, before anything is written.
+// another, and `interruption` is the same for all. Throws what forward throws, and std::invalid_argument for
+// two calls with one workspace, before anything is written.
 template <class T>
 struct ForwardCall {
   const Lstm<T>* lstm = nullptr;

@@ -24,7 +24,8 @@ struct StackLayer {
   }
 };
 
-// State of one direction of one layer; c_n and h_n are written, c0 and h0 may be null for zeros.
+// State of one direction of one layer. c0 and h0 may be null for zeros, h_n where it is not wanted; c_n may
+// not.
 template <class T>
 struct StackState {
   const T* c0 = nullptr;  // [N, H]

@@ -33,19 +33,22 @@ class StreamBank {
 
   // One step of the n streams `ids`, in that order: x [n, I] -> out [n, P], both dense and not overlapping.
   // Allocates nothing where a step of as many streams was taken before. Throws, before any state is changed,
-  // std::out_of_range for an id that is not in the bank, std::invalid_argument for one that comes twice, and
-  // std::bad_alloc.
-  void step(std::int64_t n, const std::int64_t* ids, const T* x, T* out);
+  // std::out_of_range for an id that is not in the bank, std::invalid_argument for one that comes twice,
+  // std::bad_alloc, and Interrupted.
+  void step(std::int64_t n, const std::int64_t* ids, const T* x, T* out,
+            Interruption* interruption = nullptr);
 
   // The same for all streams, in the order of joining.
-  void step_all(const T* x, T* out);
+  void step_all(const T* x, T* out, Interruption* interruption = nullptr);
+
+  std::size_t trim() { return batch_.trim(); }  // as Stream::trim
 
  private:
   struct Member {
     std::int64_t id, slot;
   };
   typename std::vector<Member>::const_iterator find(std::int64_t id) const;
-  void step_chosen(std::int64_t n, const T* x, T* out);
+  void step_chosen(std::int64_t n, const T* x, T* out, Interruption* interruption);
   void reserve(std::int64_t streams);
   T* slot(std::int64_t index) { return states_.data() + index * state_size(); }
   const T* slot(std::int64_t index) const { return states_.data() + index * state_size(); }

@@ -24,6 +24,20 @@ py::array dense_output(PyObject* value, const char* name, const py::dtype& dtype
   return checked_output(value, name, dtype, shape);
 }
 
+py::array matrix_input(PyObject* value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                       py::ssize_t width) {
+  if (is_dense_matrix(value, dtype, rows, width)) return py::reinterpret_borrow<py::array>(value);
+  return checked_input(value, name, dtype, {rows, width});
+}
+
+py::array matrix_output(PyObject* value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                        py::ssize_t width) {
+  if (is_dense_matrix(value, dtype, rows, width) &&
+      py::detail::check_flags(value, npy_api::NPY_ARRAY_WRITEABLE_))
+    return py::reinterpret_borrow<py::array>(value);
+  return dense_output(value, name, dtype, {rows, width});
+}
+
 namespace {
 
 py::array new_array(const py::dtype& dtype, int ndim, const py::ssize_t* shape) {

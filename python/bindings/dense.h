@@ -7,6 +7,11 @@
 namespace lstmcore {
 namespace python {
 
+// A NumPy array and no subclass of one, which may mean something else by its values.
+inline bool is_plain_array(PyObject* value) {
+  return Py_TYPE(value) == py::detail::npy_api::get().PyArray_Type_;
+}
+
 // A C-contiguous, aligned array of just this dtype object and shape.
 inline bool is_dense(PyObject* value, const py::dtype& dtype, const Shape& shape) {
   constexpr int kFlags =
@@ -29,6 +34,13 @@ inline bool is_dense_matrix(PyObject* value, const py::dtype& dtype, py::ssize_t
          (rows == kAnySize || array->dimensions[0] == rows) && array->dimensions[1] == width &&
          (array->flags & kFlags) == kFlags;
 }
+
+// As checked_input for a matrix; an array like most, is_dense_matrix, takes no memory.
+py::array matrix_input(PyObject* value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                       py::ssize_t width);
+// The same, and writable.
+py::array matrix_output(PyObject* value, const char* name, const py::dtype& dtype, py::ssize_t rows,
+                        py::ssize_t width);
 
 // As checked_input, but an array of another layout is copied.
 py::array dense_input(PyObject* value, const char* name, const py::dtype& dtype, const Shape& shape);

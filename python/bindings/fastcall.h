@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "lstmcore/runtime.h"
+
 namespace lstmcore {
 namespace python {
 
@@ -26,10 +28,30 @@ PyObject* translated(const Call& call) {
     PyErr_NoMemory();
   } catch (const std::invalid_argument& error) {
     PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::length_error& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
+}
+
+// A number of threads. TypeError, ValueError: no such number; the message names `threads`.
+inline int checked_threads(PyObject* threads) {
+  const auto index =
+      py::reinterpret_steal<py::object>(PyBool_Check(threads) ? nullptr : PyNumber_Index(threads));
+  if (!index) {
+    PyErr_Clear();
+    const std::string type = Py_TYPE(threads)->tp_name;
+    throw py::type_error("threads must be an integer, got " + py::repr(threads).cast<std::string>() +
+                         " of type " + type);
+  }
+  int overflow = 0;
+  const long number = PyLong_AsLongAndOverflow(index.ptr(), &overflow);
+  if (overflow || number < 1 || number > kMaxThreads)
+    throw py::value_error("threads must be in 1.." + std::to_string(kMaxThreads) + ", got " +
+                          (overflow ? "a number of many digits" : std::to_string(number)));
+  return static_cast<int>(number);
 }
 
 // Arguments by position or by these names; the first `required` are not optional, values of the others stay

@@ -12,10 +12,11 @@
 #include <vector>
 
 #include "arrays.h"
+#include "construct.h"
 #include "dense.h"
 #include "fastcall.h"
-#include "in_use.h"
 #include "lstmcore/lstm.h"
+#include "native_call.h"
 #include "sequence_call.h"
 
 namespace lstmcore {
@@ -58,8 +59,9 @@ Lstm<T> make_lstm(const LstmSpec& base, const py::object& kernel_, const py::obj
     weights.p_o = data<T>(p_o);
   }
   const std::string isa = current_isa();  // while the GIL keeps the environment still
-  const py::gil_scoped_release release;
-  return Lstm<T>(spec, weights, isa);
+  std::optional<Lstm<T>> lstm;
+  native_call([&](Interruption* interruption) { lstm.emplace(spec, weights, isa, interruption); });
+  return std::move(*lstm);
 }
 
 class PyLstm {
@@ -85,8 +87,8 @@ class PyLstm {
   }
   const char* dtype() const { return std::holds_alternative<Lstm<float>>(lstm_) ? "float32" : "float64"; }
 
-  // x, c, h, and where they are to go: out and state_out, null for new arrays.
-  PyObject* step(PyObject* const (&values)[5]) const {
+  // New c and h, from x, c, h, and where they are to go: out and state_out, null for new arrays.
+  std::pair<py::array, py::array> step(PyObject* const (&values)[5]) const {
     if (const auto* lstm = std::get_if<Lstm<float>>(&lstm_)) return step_of(*lstm, values);
     return step_of(std::get<Lstm<double>>(lstm_), values);
   }
@@ -94,10 +96,7 @@ class PyLstm {
     return std::visit(
         [&](const auto& lstm) {
           SequenceCall call(lstm, request);
-          {
-            const py::gil_scoped_release release;
-            lstm.forward(call.args());
-          }
+          native_call([&](Interruption* interruption) { lstm.forward(call.args(interruption)); });
           return call.result();
         },
         lstm_);
@@ -112,11 +111,11 @@ class PyLstm {
           if (!other_lstm)
             throw py::type_error("bw: expected the dtype of fw, got " + std::string(other.dtype()));
           SequenceCall call(lstm, request), other_call(*other_lstm, other_request);
-          {
-            const py::gil_scoped_release release;
-            const decltype(call.with(lstm)) calls[] = {call.with(lstm), other_call.with(*other_lstm)};
+          native_call([&](Interruption* interruption) {
+            const decltype(call.with(lstm, interruption)) calls[] = {
+                call.with(lstm, interruption), other_call.with(*other_lstm, interruption)};
             forward_all(calls, 2);
-          }
+          });
           return py::make_tuple(call.result(), other_call.result());
         },
         lstm_);
@@ -128,14 +127,14 @@ class PyLstm {
 
  private:
   template <class T>
-  PyObject* step_of(const Lstm<T>& lstm, PyObject* const (&values)[5]) const {
+  std::pair<py::array, py::array> step_of(const Lstm<T>& lstm, PyObject* const (&values)[5]) const {
     const py::ssize_t H = lstm.spec().num_units, P = lstm.spec().output_size();
     const py::array x = matrix(values[0], "x", kAnySize, lstm.spec().input_size);
     const py::ssize_t N = x.shape(0);
     const py::array c = matrix(values[1], "c", N, H), h = matrix(values[2], "h", N, P);
-    py::array h_new = values[3] ? dense_output(values[3], "out", dtype_, {N, P}) : new_matrix(dtype_, N, P);
+    py::array h_new = values[3] ? matrix_output(values[3], "out", dtype_, N, P) : new_matrix(dtype_, N, P);
     py::array c_new =
-        values[4] ? dense_output(values[4], "state_out", dtype_, {N, H}) : new_matrix(dtype_, N, H);
+        values[4] ? matrix_output(values[4], "state_out", dtype_, N, H) : new_matrix(dtype_, N, H);
     if (values[3] || values[4]) {
       for (const auto& [input, name] : {std::pair(&x, "x"), std::pair(&c, "c"), std::pair(&h, "h")}) {
         check_no_overlap(h_new, "out", *input, name);
@@ -146,20 +145,15 @@ class PyLstm {
     }
     T* const c_to = mutable_data<T>(c_new);
     T* const h_to = mutable_data<T>(h_new);
-    {
-      const WithoutGil without_gil;
-      lstm.step(N, data<T>(x), data<T>(c), data<T>(h), c_to, h_to);
-    }
-    PyObject* const result = PyTuple_New(2);
-    if (!result) throw py::error_already_set();
-    PyTuple_SET_ITEM(result, 0, c_new.release().ptr());
-    PyTuple_SET_ITEM(result, 1, h_new.release().ptr());
-    return result;
+    const bool in_place = c_to == data<T>(c);  // runs to its end: a state is never half written
+    native_call([&](Interruption* interruption) {
+      lstm.step(N, data<T>(x), data<T>(c), data<T>(h), c_to, h_to, in_place ? nullptr : interruption);
+    });
+    return {std::move(c_new), std::move(h_new)};
   }
 
   py::array matrix(PyObject* value, const char* name, py::ssize_t rows, py::ssize_t width) const {
-    if (is_dense_matrix(value, dtype_, rows, width)) return py::reinterpret_borrow<py::array>(value);
-    return checked_input(value, name, dtype_, {rows, width});
+    return matrix_input(value, name, dtype_, rows, width);
   }
 
   template <class T>
@@ -192,10 +186,10 @@ class PyLstm {
     args.c_seq = {to[1], N * H, H};
     args.gates = {to[0], to[2], to[3], to[4], to[5]};
     args.c_n = mutable_data<T>(c_n);
-    {
-      const py::gil_scoped_release release;
+    native_call([&](Interruption* interruption) {
+      args.interruption = interruption;
       lstm.forward(args);
-    }
+    });
     py::tuple result(7);
     for (std::size_t k = 0; k < 7; ++k) result[k] = std::move(outputs[k]);
     return result;
@@ -205,11 +199,11 @@ class PyLstm {
   py::dtype dtype_;
 };
 
-PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t num_units,
-                 const py::object& w_i_diag, const py::object& w_f_diag, const py::object& w_o_diag,
-                 const py::object& proj_kernel, double forget_bias, std::optional<double> cell_clip,
-                 std::optional<double> proj_clip, const std::string& activation,
-                 const std::string& recurrent_activation) {
+void construct(py::detail::value_and_holder& place, const py::object& kernel, const py::object& bias,
+               std::int64_t num_units, const py::object& w_i_diag, const py::object& w_f_diag,
+               const py::object& w_o_diag, const py::object& proj_kernel, double forget_bias,
+               std::optional<double> cell_clip, std::optional<double> proj_clip,
+               const std::string& activation, const std::string& recurrent_activation) {
   if (num_units < 0 || num_units > kMaxSize)
     throw py::value_error("num_units must be in 0.." + std::to_string(kMaxSize) + ", got " +
                           std::to_string(num_units));
@@ -223,9 +217,11 @@ PyLstm construct(const py::object& kernel, const py::object& bias, std::int64_t 
   if (!py::isinstance<py::array>(kernel)) throw py::type_error("kernel: expected a NumPy array");
   const auto dtype = py::reinterpret_borrow<py::array>(kernel).dtype();
   if (dtype.equal(py::dtype::of<float>()))
-    return PyLstm(make_lstm<float>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
+    return construct_in<PyLstm>(
+        place, make_lstm<float>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
   if (dtype.equal(py::dtype::of<double>()))
-    return PyLstm(make_lstm<double>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
+    return construct_in<PyLstm>(
+        place, make_lstm<double>(spec, kernel, bias, w_i_diag, w_f_diag, w_o_diag, proj_kernel));
   throw py::type_error("kernel: expected float32 or float64, got " + py::str(dtype).cast<std::string>());
 }
 
@@ -264,6 +260,16 @@ const PyLstm& lstm_of(PyObject* self) {
   return *static_cast<const PyLstm*>(instance->simple_value_holder[0]);
 }
 
+// A tuple of this type, which is `tuple` or a named one. The constructor of a named tuple takes its parts
+// apart and puts them together again.
+PyObject* pair_of(PyTypeObject* type, py::object first, py::object second) {
+  PyObject* const pair = type->tp_alloc(type, 2);
+  if (!pair) throw py::error_already_set();
+  PyTuple_SET_ITEM(pair, 0, first.release().ptr());
+  PyTuple_SET_ITEM(pair, 1, second.release().ptr());
+  return pair;
+}
+
 // Bound by the C-API: pybind11 takes about as long to call a function of three arrays as a small step takes.
 PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   return translated([&] {
@@ -271,8 +277,33 @@ PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject
     parse("step", {"x", "c", "h", "out", "state_out"}, args, given, keywords, values, 3, 3);
     for (int k : {3, 4})
       if (values[k] == Py_None) values[k] = nullptr;
-    return lstm_of(self).step(values);
+    auto [c, h] = lstm_of(self).step(values);
+    return pair_of(&PyTuple_Type, std::move(c), std::move(h));
   });
+}
+
+PyObject* cell_step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  return translated([&] {
+    PyObject* values[3] = {};
+    parse("cell_step", {"x", "state", "state_type"}, args, given, keywords, values);
+    PyObject* const state = values[1];
+    if (!PyTuple_Check(state) || PyTuple_GET_SIZE(state) != 2) throw py::type_error("state: expected (c, h)");
+    if (!PyType_Check(values[2])) throw py::type_error("state_type: expected a type");
+    auto* const type = reinterpret_cast<PyTypeObject*>(values[2]);
+    if (!PyType_IsSubtype(type, &PyTuple_Type)) throw py::type_error("state_type: expected a kind of tuple");
+    PyObject* const arrays[5] = {values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)};
+    for (int k = 0; k < 3; ++k)
+      if (!is_plain_array(arrays[k])) throw py::type_error("x, c and h: expected arrays of no subclass");
+    auto [c, h] = lstm_of(self).step(arrays);
+    const py::object output = h;
+    auto new_state = py::reinterpret_steal<py::object>(pair_of(type, std::move(c), std::move(h)));
+    return pair_of(&PyTuple_Type, output, std::move(new_state));
+  });
+}
+
+void define(py::object& type, PyMethodDef& method) {
+  type.attr(method.ml_name) = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &method));
 }
 
 }  // namespace
@@ -280,16 +311,20 @@ PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject
 void register_lstm(py::module_& module) {
   const py::object none = py::none();
   py::class_<PyLstm> type(module, "Lstm");
-  static PyMethodDef step_method = {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(step)),
-                                    METH_FASTCALL | METH_KEYWORDS,
-                                    "step(self: Lstm, x: Array, c: Array, h: Array, *, out: Array = None, "
-                                    "state_out: Array = None) -> tuple"};
-  type.attr("step") = py::reinterpret_steal<py::object>(
-      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &step_method));
-  type.def(py::init(&construct), py::arg("kernel"), py::arg("bias"), py::kw_only(), py::arg("num_units"),
-           py::arg("w_i_diag") = none, py::arg("w_f_diag") = none, py::arg("w_o_diag") = none,
-           py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0, py::arg("cell_clip") = none,
-           py::arg("proj_clip") = none, py::arg("activation") = "tanh",
+  static PyMethodDef methods[] = {
+      {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(step)),
+       METH_FASTCALL | METH_KEYWORDS,
+       "step(self: Lstm, x: Array, c: Array, h: Array, *, out: Array = None, state_out: Array = None) -> "
+       "tuple"},
+      {"cell_step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(cell_step)),
+       METH_FASTCALL | METH_KEYWORDS,
+       "cell_step(self: Lstm, x: Array, state: tuple, state_type: type) -> tuple"},
+  };
+  for (PyMethodDef& method : methods) define(type, method);
+  type.def("__init__", &construct, py::detail::is_new_style_constructor(), py::arg("kernel"), py::arg("bias"),
+           py::kw_only(), py::arg("num_units"), py::arg("w_i_diag") = none, py::arg("w_f_diag") = none,
+           py::arg("w_o_diag") = none, py::arg("proj_kernel") = none, py::arg("forget_bias") = 1.0,
+           py::arg("cell_clip") = none, py::arg("proj_clip") = none, py::arg("activation") = "tanh",
            py::arg("recurrent_activation") = "sigmoid")
       .def_property_readonly("input_size", [](const PyLstm& self) { return self.spec().input_size; })
       .def_property_readonly("num_units", [](const PyLstm& self) { return self.spec().num_units; })
@@ -301,7 +336,7 @@ void register_lstm(py::module_& module) {
           "forward",
           [](const PyLstm& self, py::object x, py::object c0, py::object h0, py::object lengths,
              bool time_major, bool reverse, py::object offsets, py::object out, py::object c_out,
-             std::optional<int> threads) {
+             py::object threads) {
             return self.forward({std::move(x), std::move(c0), std::move(h0), std::move(lengths),
                                  std::move(offsets), std::move(out), std::move(c_out), time_major, reverse,
                                  threads});
@@ -315,7 +350,7 @@ void register_lstm(py::module_& module) {
   module.def(
       "forward_bidirectional",
       [none](const Direction& fw, const Direction& bw, const py::object& x, const py::object& lengths,
-             bool time_major, std::optional<int> threads) {
+             bool time_major, py::object threads) {
         const auto request = [&](const Direction& direction, bool reverse) {
           return SequenceRequest{x,
                                  std::get<1>(direction),

@@ -2,12 +2,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "arrays.h"
 #include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu_name.h"
 #include "crc32c.h"
 #include "cuda/layer.h"
+#include "fastcall.h"
 #include "lstm.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
@@ -68,12 +71,23 @@ py::dict info() {
   info["cpu"] = cpu_name();
   info["threads"] = num_threads();
   info["threads_reason"] = num_threads_reason();
+  info["workspace_bytes"] = workspace_bytes();
   return info;
 }
 
 }  // namespace
 }  // namespace python
 }  // namespace lstmcore
+
+// For threadpoolctl, which finds them by name in the loaded library.
+extern "C" {
+__attribute__((visibility("default"))) int lstmcore_get_num_threads() {
+  return lstmcore::num_threads_of_process();
+}
+__attribute__((visibility("default"))) void lstmcore_set_num_threads(int threads) {
+  lstmcore::set_num_threads(std::clamp(threads, 1, lstmcore::kMaxThreads));
+}
+}
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace lstmcore;
@@ -88,11 +102,24 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);
   module.def("info", &python::info);
   module.def(
-      "set_num_threads", &set_num_threads, pybind11::arg("threads"),
-      "Lets every call of this process use at most so many threads, from now on.\n\n"
-      "Takes the place of the default and of LSTMCORE_NUM_THREADS. Raises ValueError unless in 1..1024.");
+      "checked_threads",
+      [](const pybind11::object& threads) { return python::checked_threads(threads.ptr()); },
+      pybind11::arg("threads"));
+  module.def("set_num_threads", &set_num_threads, pybind11::arg("threads"));
+  module.def("exchange_num_threads_of_this_thread", &exchange_num_threads_of_this_thread,
+             pybind11::arg("threads"));
+  module.def("num_threads_reason", &num_threads_reason,
+             "Which of the limits decided what ``get_num_threads`` says, in words.");
+  module.def("workspace_bytes", &workspace_bytes,
+             "Bytes of scratch memory that the process holds.\n\n"
+             "What it keeps for the calls to come (for each thread as much as its largest call needed, up\n"
+             "to 16 MiB), and what streams and banks keep for theirs. Weights, states and arrays are not in\n"
+             "it.");
+  module.def("trim", &trim, pybind11::call_guard<pybind11::gil_scoped_release>(),
+             "Gives back the scratch memory that no call is using; returns the number of bytes.\n\n"
+             "Safe at any time, also while other threads compute. That of streams stays: see Stream.trim.");
   module.def("get_num_threads", &num_threads,
-             "The most threads that a call may use.\n\n"
+             "The most threads that a call of this thread may use.\n\n"
              "By default the least of CPU affinity, cgroup quota, OMP_NUM_THREADS and LSTMCORE_NUM_THREADS;\n"
              "1 in a forked child.");
 }

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "arrays.h"
 #include "dense.h"
+#include "fastcall.h"
 #include "lstmcore/lstm.h"
 
 namespace lstmcore {
@@ -17,7 +17,7 @@ namespace python {
 struct SequenceRequest {
   py::object x, c0, h0, lengths, offsets, out, c_out;
   bool time_major, reverse;
-  std::optional<int> threads;
+  py::object threads;
 };
 
 struct SequenceWidths {
@@ -30,9 +30,7 @@ class SequenceArrays {
  public:
   SequenceArrays(const SequenceWidths& widths, const SequenceRequest& request)
       : dtype_(py::dtype::of<T>()), H_(widths.H), P_(widths.P) {
-    if (request.threads && *request.threads < 1)
-      throw py::value_error("threads must be at least 1, got " + std::to_string(*request.threads));
-    args_.threads = request.threads.value_or(0);
+    if (!request.threads.is_none()) args_.threads = checked_threads(request.threads.ptr());
     args_.reverse = request.reverse;
     if (request.offsets.is_none())
       take_padded(request, widths.I);
@@ -40,7 +38,11 @@ class SequenceArrays {
       take_packed(request, widths.I);
   }
 
-  const ForwardArgs<T>& args() const { return args_; }
+  ForwardArgs<T> args(Interruption* interruption = nullptr) const {
+    ForwardArgs<T> args = args_;
+    args.interruption = interruption;
+    return args;
+  }
   const py::dtype& dtype() const { return dtype_; }
   const py::array& y() const { return y_; }
 
@@ -150,7 +152,9 @@ class SequenceCall : public SequenceArrays<T> {
     args.h_n = mutable_data<T>(h_n_);
   }
 
-  ForwardCall<T> with(const Lstm<T>& lstm) const { return {&lstm, this->args_}; }
+  ForwardCall<T> with(const Lstm<T>& lstm, Interruption* interruption) const {
+    return {&lstm, this->args(interruption)};
+  }
   py::tuple result() const { return py::make_tuple(this->y_, c_n_, h_n_); }
 
  private:

@@ -8,8 +8,10 @@
 #include <variant>
 #include <vector>
 
+#include "construct.h"
 #include "lstm.h"
 #include "lstmcore/stack.h"
+#include "native_call.h"
 #include "sequence_call.h"
 
 namespace lstmcore {
@@ -87,11 +89,10 @@ class PyStack {
     }
     arrays.take_outputs(request, keep_outputs);
     for (const py::array& array : kept) arrays.check_outputs_apart(array, "states");
-    args.call = arrays.args();
-    {
-      const py::gil_scoped_release release;
+    native_call([&](Interruption* interruption) {
+      args.call = arrays.args(interruption);
       forward_stack(stack, args);
-    }
+    });
     return py::make_tuple(keep_outputs ? py::object(arrays.y()) : py::none(), results);
   }
 
@@ -103,12 +104,13 @@ class PyStack {
 void register_stack(py::module_& module) {
   const py::object none = py::none();
   py::class_<PyStack>(module, "Stack")
-      .def(py::init<const py::sequence&>(), py::arg("layers"))
+      .def("__init__", &construct_in<PyStack, const py::sequence&>, py::detail::is_new_style_constructor(),
+           py::arg("layers"))
       .def(
           "forward",
           [none](const PyStack& self, py::object x, const py::sequence& states, py::object lengths,
                  py::object offsets, bool time_major, py::object out, py::object c_out, bool keep_outputs,
-                 std::optional<int> threads) {
+                 py::object threads) {
             return self.forward({std::move(x), none, none, std::move(lengths), std::move(offsets),
                                  std::move(out), std::move(c_out), time_major, false, threads},
                                 states, keep_outputs);

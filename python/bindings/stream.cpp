@@ -12,6 +12,8 @@
 #include "fastcall.h"
 #include "in_use.h"
 #include "lstm.h"
+#include "lstmcore/runtime.h"
+#include "native_call.h"
 #include "stream.h"
 
 // A type of its own by the C-API rather than by pybind11: a step of a small cell takes a few hundred
@@ -61,25 +63,44 @@ class StreamInUse : public InUse {
       : InUse(state.in_use, "this stream is being stepped by another thread; give each thread a fork()") {}
 };
 
+// The `threads` argument of one call: only lowers what holds for this thread. Null or None: not given.
+class CallThreads {
+ public:
+  explicit CallThreads(PyObject* threads) {
+    if (!threads || threads == Py_None) return;
+    const int limit = std::min(checked_threads(threads), num_threads());
+    before_ = exchange_num_threads_of_this_thread(limit);
+  }
+  ~CallThreads() {
+    if (before_ >= 0) exchange_num_threads_of_this_thread(before_);
+  }
+  CallThreads(const CallThreads&) = delete;
+  CallThreads& operator=(const CallThreads&) = delete;
+
+ private:
+  int before_ = -1;
+};
+
 PyObject* none() { return py::none().release().ptr(); }
 
 void run_step(State& state, const void* x, void* out) {
   const StreamInUse in_use(state);
-  {
-    const WithoutGil without_gil;
+  native_call([&](Interruption* interruption) {
     if (auto* stream = std::get_if<Stream<float>>(&state.stream))
-      stream->step(static_cast<const float*>(x), static_cast<float*>(out));
+      stream->step(static_cast<const float*>(x), static_cast<float*>(out), interruption);
     else
-      std::get<Stream<double>>(state.stream).step(static_cast<const double*>(x), static_cast<double*>(out));
-  }
+      std::get<Stream<double>>(state.stream)
+          .step(static_cast<const double*>(x), static_cast<double*>(out), interruption);
+  });
   ++state.steps;
 }
 
 PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   return translated([&] {
-    PyObject* values[1] = {};
-    parse("step", {"x"}, args, given, keywords, values);
+    PyObject* values[2] = {};
+    parse("step", {"x", "threads"}, args, given, keywords, values, 1, 1);
     State& state = state_of(self);
+    const CallThreads threads(values[1]);
     const py::array x = dense_input(values[0], "x", state.dtype, state.x_shape);
     py::array out = new_array(state.dtype, state.out_shape);
     run_step(state, x.data(), out.mutable_data());
@@ -89,9 +110,10 @@ PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject
 
 PyObject* step_into(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   return translated([&] {
-    PyObject* values[2] = {};
-    parse("step_into", {"x", "out"}, args, given, keywords, values);
+    PyObject* values[3] = {};
+    parse("step_into", {"x", "out", "threads"}, args, given, keywords, values, 2, 2);
     State& state = state_of(self);
+    const CallThreads threads(values[2]);
     const py::array x = is_dense(values[0], state.dtype, state.x_shape)
                             ? py::reinterpret_borrow<py::array>(values[0])
                             : checked_input(values[0], "x", state.dtype, state.x_shape);
@@ -113,19 +135,19 @@ py::array push_to(State& state, Stream<T>& stream, PyObject* chunk) {
   T* const to = mutable_data<T>(out);
   const std::int64_t steps = x.shape(0), N = stream.rows(), I = stream.input_size(), P = stream.output_size();
   const StreamInUse in_use(state);
-  {
-    const WithoutGil without_gil;
-    stream.push(steps, {data<T>(x), N * I, I}, {to, N * P, P});
-  }
+  native_call([&](Interruption* interruption) {
+    stream.push(steps, {data<T>(x), N * I, I}, {to, N * P, P}, interruption);
+  });
   state.steps += steps;
   return out;
 }
 
 PyObject* push(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   return translated([&] {
-    PyObject* values[1] = {};
-    parse("push", {"chunk"}, args, given, keywords, values);
+    PyObject* values[2] = {};
+    parse("push", {"chunk", "threads"}, args, given, keywords, values, 1, 1);
     State& state = state_of(self);
+    const CallThreads threads(values[1]);
     return std::visit([&](auto& stream) { return push_to(state, stream, values[0]).release().ptr(); },
                       state.stream);
   });
@@ -166,6 +188,14 @@ PyObject* write_state(PyObject* self, PyObject* args) {
     std::visit([&](auto& stream) { write_to(stream, values); }, state.stream);
     state.steps = steps;
     return none();
+  });
+}
+
+PyObject* trim(PyObject* self, PyObject*) {
+  return translated([&] {
+    State& state = state_of(self);
+    const StreamInUse in_use(state);
+    return PyLong_FromSize_t(std::visit([](auto& stream) { return stream.trim(); }, state.stream));
   });
 }
 
@@ -214,19 +244,25 @@ PyCFunction as_method(Function* function) {
 
 PyMethodDef methods[] = {
     {"step", as_method(step), METH_FASTCALL | METH_KEYWORDS,
-     "step($self, x)\n--\n\n"
+     "step($self, x, *, threads=None)\n--\n\n"
      "One time step: x [I] or [N, I] -> a new array [P] or [N, P].\n\n"
+     "The call uses at most ``threads`` threads; None: as many as the work is worth.\n\n"
      "Raises TypeError for another dtype or no array, ValueError for another shape, RuntimeError where\n"
-     "another thread is using the stream. The state is unchanged then."},
+     "another thread is using the stream. The state is unchanged then, as where Ctrl-C ends the call."},
     {"step_into", as_method(step_into), METH_FASTCALL | METH_KEYWORDS,
-     "step_into($self, x, out)\n--\n\n"
+     "step_into($self, x, out, *, threads=None)\n--\n\n"
      "One time step into the array out [P] or [N, P]; allocates nothing.\n\n"
      "Both arrays are C-contiguous, and may not overlap. Raises as step, and ValueError for another layout,\n"
      "an out that is read-only, and arrays that overlap. The state and out are unchanged then."},
     {"push", as_method(push), METH_FASTCALL | METH_KEYWORDS,
-     "push($self, chunk)\n--\n\n"
+     "push($self, chunk, *, threads=None)\n--\n\n"
      "T time steps at once: chunk [T, I] or [T, N, I] -> a new array [T, P] or [T, N, P].\n\n"
      "Time comes first: push(chunk)[t] is what step(chunk[t]) would have returned. Raises as step."},
+    {"trim", trim, METH_NOARGS,
+     "trim($self)\n--\n\n"
+     "Gives back the scratch memory of step and push; returns the number of bytes.\n\n"
+     "The state stays; the next call allocates again. Raises RuntimeError where another thread is using\n"
+     "the stream."},
     {"_read_state", read_state, METH_NOARGS,
      "A new array [N, S]: c and h of each layer, one after the other."},
     {"_write_state", write_state, METH_VARARGS, "Takes such an array and the number of steps."},

@@ -9,9 +9,11 @@
 #include <variant>
 #include <vector>
 
+#include "construct.h"
 #include "dense.h"
 #include "in_use.h"
 #include "lstm.h"
+#include "native_call.h"
 #include "stream.h"
 
 namespace lstmcore {
@@ -61,7 +63,14 @@ class PyStreamBank {
     visit([&](auto& bank) { bank.set_state(id, checked_state(bank, state).first); });
   }
   py::array step(const py::object& x, const py::object& ids) {
-    return visit([&](auto& bank) { return step_of(bank, x, ids); });
+    return visit([&](auto& bank) { return step_of(bank, x, py::none(), ids); });
+  }
+  void step_into(const py::object& x, const py::object& out, const py::object& ids) {
+    if (out.is_none()) throw py::type_error("out: expected a NumPy array, got None");
+    visit([&](auto& bank) { step_of(bank, x, out, ids); });
+  }
+  std::size_t trim() {
+    return visit([](auto& bank) { return bank.trim(); });
   }
 
  private:
@@ -82,31 +91,37 @@ class PyStreamBank {
     return py::array(py::dtype::of<T>(), Shape{bank.state_size()}, bank.state(id));
   }
 
+  // Into `out_`, or where that is None into a new array; returns the array.
   template <class T>
-  static py::array step_of(StreamBank<T>& bank, const py::object& x_, const py::object& ids_) {
+  py::array step_of(StreamBank<T>& bank, const py::object& x_, const py::object& out_,
+                    const py::object& ids_) {
     const auto dtype = py::dtype::of<T>();
     const bool all = ids_.is_none();
-    py::array ids;
-    std::vector<std::int64_t> ids_copy;  // another thread may change the array once the GIL is released
     if (!all) {
-      ids = checked_input(ids_, "ids", py::dtype::of<std::int64_t>(), {kAnySize});
-      ids_copy.assign(data<std::int64_t>(ids), data<std::int64_t>(ids) + ids.shape(0));
+      const py::array ids = checked_input(ids_, "ids", py::dtype::of<std::int64_t>(), ids_shape_);
+      ids_copy_.assign(data<std::int64_t>(ids), data<std::int64_t>(ids) + ids.shape(0));
     }
-    const std::int64_t n = all ? bank.size() : ids.shape(0);
-    const py::array x = dense_input(x_.ptr(), "x", dtype, {n, bank.input_size()});
-    py::array out = new_array(dtype, {n, bank.output_size()});
+    const std::int64_t n = all ? bank.size() : static_cast<std::int64_t>(ids_copy_.size());
+    const std::int64_t I = bank.input_size(), P = bank.output_size();
+    const bool into = !out_.is_none();
+    const py::array x =
+        into ? matrix_input(x_.ptr(), "x", dtype, n, I) : dense_input(x_.ptr(), "x", dtype, {n, I});
+    py::array out = into ? matrix_output(out_.ptr(), "out", dtype, n, P) : new_matrix(dtype, n, P);
+    if (into) check_no_overlap(out, "out", x, "x");
     T* const to = mutable_data<T>(out);
-    {
-      const WithoutGil without_gil;
+    native_call([&](Interruption* interruption) {
       if (all)
-        bank.step_all(data<T>(x), to);
+        bank.step_all(data<T>(x), to, interruption);
       else
-        bank.step(n, ids_copy.data(), data<T>(x), to);
-    }
+        bank.step(n, ids_copy_.data(), data<T>(x), to, interruption);
+    });
     return out;
   }
 
   AnyBank bank_;
+  const Shape ids_shape_ = {kAnySize};
+  // Of the call under way: another thread may change the array once the GIL is released.
+  std::vector<std::int64_t> ids_copy_;
   std::atomic_flag in_use_ = ATOMIC_FLAG_INIT;
 };
 
@@ -115,13 +130,16 @@ class PyStreamBank {
 void register_stream_bank(py::module_& module) {
   const py::object none = py::none();
   py::class_<PyStreamBank>(module, "StreamBank")
-      .def(py::init<const py::object&, std::int64_t>(), py::arg("layers"), py::arg("capacity") = 0)
+      .def("__init__", &construct_in<PyStreamBank, const py::object&, const std::int64_t&>,
+           py::detail::is_new_style_constructor(), py::arg("layers"), py::arg("capacity") = 0)
       .def("join", &PyStreamBank::join, py::arg("state") = none)
       .def("leave", &PyStreamBank::leave, py::arg("id"))
       .def("ids", &PyStreamBank::ids)
       .def("state", &PyStreamBank::state, py::arg("id"))
       .def("set_state", &PyStreamBank::set_state, py::arg("id"), py::arg("state"))
-      .def("step", &PyStreamBank::step, py::arg("x"), py::arg("ids") = none);
+      .def("step", &PyStreamBank::step, py::arg("x"), py::arg("ids") = none)
+      .def("step_into", &PyStreamBank::step_into, py::arg("x"), py::arg("out"), py::arg("ids") = none)
+      .def("trim", &PyStreamBank::trim);
 }
 
 }  // namespace python

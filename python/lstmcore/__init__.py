@@ -8,7 +8,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmcore import raw_ops
-from lstmcore._core import __version__, get_num_threads, set_num_threads
+from lstmcore._core import (
+    __version__,
+    get_num_threads,
+    num_threads_reason,
+    trim,
+    workspace_bytes,
+)
 from lstmcore.cells.block_cells import CudnnCompatibleLSTMCell, LSTMBlockCell, LSTMBlockFusedCell
 from lstmcore.cells.dropout_wrapper import DropoutWrapper
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
@@ -30,6 +36,7 @@ from lstmcore.rnn.dynamic import (
     stack_bidirectional_dynamic_rnn,
 )
 from lstmcore.rnn.static import static_bidirectional_rnn, static_rnn
+from lstmcore.thread_limits import register_threadpoolctl, set_num_threads, threads
 from lstmcore.variables.graph import (
     Graph,
     get_default_graph,
@@ -108,9 +115,11 @@ __all__ = [
     "list_variables",
     "load",
     "load_checkpoint",
+    "num_threads_reason",
     "open_models",
     "packed_rnn",
     "raw_ops",
+    "register_threadpoolctl",
     "reset_default_graph",
     "restore",
     "save",
@@ -118,12 +127,15 @@ __all__ = [
     "stack_bidirectional_dynamic_rnn",
     "static_bidirectional_rnn",
     "static_rnn",
+    "threads",
     "to_keras",
     "to_onnx",
     "to_tensorflow",
     "to_torch",
     "trainable_variables",
+    "trim",
     "variable_scope",
+    "workspace_bytes",
 ]
 
 

@@ -14,6 +14,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # The native core's limit for any dimension: offsets stay far from overflow.
 MAX_SIZE = 1 << 30
+# Far above any memory, and what NumPy and the native core can still count.
+MAX_BYTES = 1 << 60
 
 
 def as_array(value: Any, argument: str) -> Array:
@@ -77,6 +79,18 @@ def as_size(value: Any, argument: str, *, minimum: int) -> int:
     if size > MAX_SIZE:
         raise ValueError(f"{argument} must be <= {MAX_SIZE}, received {size}")
     return size
+
+
+def check_sizes(input_size: int, num_units: int, output_size: int) -> None:
+    """Raises ValueError for sizes of a cell whose weights no memory could hold."""
+    if input_size > MAX_SIZE:
+        raise ValueError(f"input_size must be <= {MAX_SIZE}, received {input_size}")
+    values = 4 * num_units * (input_size + output_size)
+    if values > MAX_BYTES // 8:
+        raise ValueError(
+            f"num_units={num_units} with input_size={input_size} and outputs of width "
+            f"{output_size}: weights of {values} values are more than memory can hold"
+        )
 
 
 def as_number(value: Any, argument: str) -> float:

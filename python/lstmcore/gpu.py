@@ -18,7 +18,7 @@ from lstmcore import _core, cuda, nest, shared_state
 from lstmcore.arrays import Array
 from lstmcore.cuda import DeviceArray
 
-MATHS = ("ieee", "tf32")
+MATHS = ("ieee", "tf32", "tf32x3")
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
 _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 _contexts: weakref.WeakValueDictionary[tuple[Any, ...], _core.CudaContext] = (
@@ -92,7 +92,7 @@ class Gpu:
 
     def layer(self, spec: dict[str, Any], weights: dict[str, Array]) -> _core.CudaLayer:
         """Packs and uploads weights: W, R, b, and what else the spec (of ``CellSpec``) asks for."""
-        numbers = {"dtype": cuda.DTYPES.index(self.dtype), "tf32": self.math == "tf32"}
+        numbers = {"dtype": cuda.DTYPES.index(self.dtype), "math": MATHS.index(self.math)}
         return _core.CudaLayer(self.context, {**spec, **numbers}, weights)
 
     def empty(self, shape: Sequence[int], stream: int, dtype: str | None = None) -> DeviceArray:

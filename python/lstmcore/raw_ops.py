@@ -250,7 +250,9 @@ def _as_steps(value: Any, steps: int) -> int:
     array = np.asarray(value)
     if array.ndim:
         raise InvalidArgumentError(f"`seq_len_max_tensor` must be rank 0 but is rank {array.ndim}")
-    if array.dtype.kind not in "biu":
+    if array.dtype.kind not in "biu" and not isinstance(
+        value, int
+    ):  # one beyond 64 bits is an object
         raise TypeError(f"seq_len_max must be an integer, received {value!r}")
     live = int(array)
     if not 0 <= live <= steps:

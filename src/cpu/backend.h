@@ -1,7 +1,7 @@
 // The CPU backend of Lstm<T>: packed weights, and the threads of a call.
 #pragma once
 
-#include <vector>
+#include <cstddef>
 
 #include "cpu/kernel.h"
 #include "cpu/pack.h"
@@ -16,7 +16,8 @@ struct BackendCall;
 template <class T>
 class Backend {
  public:
-  Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels);
+  Backend(const LstmSpec& spec, const LstmWeights<T>& weights, const Kernels& kernels,
+          Interruption* interruption);
 
   const LstmSpec& spec() const { return spec_; }
   const char* isa() const { return isa_; }
@@ -24,10 +25,11 @@ class Backend {
 
   // Sizes are checked by the caller. h_n may be null.
   void forward(const ForwardArgs<T>& args) const;
+  std::size_t scratch_bytes(const ForwardArgs<T>& args) const;
 
  private:
   template <class U>
-  friend void forward_all(const std::vector<BackendCall<U>>& calls);
+  friend void forward_all(const BackendCall<U>* calls, int n);
   double multiply_adds(const ForwardArgs<T>& args) const;
   ThreadPlan plan(const ForwardArgs<T>& args) const;
 
@@ -43,9 +45,11 @@ struct BackendCall {
   const ForwardArgs<T>* args;
 };
 
-// Independent calls, each on a thread of its own where there are no more threads than two for each.
+// Independent calls, each on a thread of its own where there are no more threads than two for each. Allocates
+// nothing itself for two calls, the directions of a layer. Where it throws std::bad_alloc, nothing is
+// written.
 template <class T>
-void forward_all(const std::vector<BackendCall<T>>& calls);
+void forward_all(const BackendCall<T>* calls, int n);
 
 }  // namespace cpu
 }  // namespace lstmcore

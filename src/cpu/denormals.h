@@ -35,6 +35,19 @@ class FlushDenormals {
   static void set(Register value) { asm volatile("msr fpcr, %0" : : "r"(value)); }
 #endif
   Register saved_;
+  friend class KeepDenormals;
+};
+
+// Within a FlushDenormals, where somebody else's code runs.
+class KeepDenormals {
+ public:
+  KeepDenormals() : saved_(FlushDenormals::get()) { FlushDenormals::set(saved_ & ~FlushDenormals::kFlush); }
+  ~KeepDenormals() { FlushDenormals::set(saved_); }
+  KeepDenormals(const KeepDenormals&) = delete;
+  KeepDenormals& operator=(const KeepDenormals&) = delete;
+
+ private:
+  FlushDenormals::Register saved_;
 };
 
 }  // namespace cpu

@@ -214,9 +214,9 @@ LSTMCORE_INLINE void for_tiles(const StepArgs<T>& args, const Row<T>* rows, std:
 }
 
 template <class T, template <class, int> class Tile>
-void run_panels(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
-                std::int64_t panel_end) {
-  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) for_tiles<T, Tile>(args, rows, n, panel);
+void run_panels(const StepArgs<T>& args, const Row<T>* rows, std::int64_t n, const Panels& panels) {
+  for (std::int64_t k = panels.begin; k < panels.end; ++k)
+    for_tiles<T, Tile>(args, rows, n, panels.descending ? panels.begin + panels.end - 1 - k : k);
 }
 
 template <class T>

@@ -50,13 +50,18 @@ struct StepArgs {
   GateOutputs<T> gates;
 };
 
+// Panels [begin, end), in ascending or descending order. Nobody can tell the order by the results.
+struct Panels {
+  std::int64_t begin, end;
+  bool descending;
+};
+
 template <class T>
 struct KernelsOf {
   int lanes;
   int tile_rows;  // rows that one register tile holds
-  // Each works on rows [0, n) and the units of panels [panel_begin, panel_end).
-  using Run = void (*)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, std::int64_t panel_begin,
-                       std::int64_t panel_end);
+  // Each works on rows [0, n) and the units of some panels.
+  using Run = void (*)(const StepArgs<T>&, const Row<T>* rows, std::int64_t n, const Panels& panels);
   Run step;            // gates and state update, from x
   Run input_gates;     // z = x W + b
   Run recurrent_step;  // gates and state update, from z: bit for bit what `step` gives

@@ -19,9 +19,10 @@ struct PackedWeights {
   }
 };
 
-// Throws std::bad_alloc, also where a size overflows.
+// Throws std::bad_alloc, also where a size overflows, and Interrupted.
 template <class T>
-PackedWeights<T> pack(const LstmSpec& spec, const LstmWeights<T>& weights, int lanes);
+PackedWeights<T> pack(const LstmSpec& spec, const LstmWeights<T>& weights, int lanes,
+                      Interruption* interruption);
 
 }  // namespace cpu
 }  // namespace lstmcore

@@ -11,6 +11,9 @@
 #include <cstdint>
 
 namespace lstmcore {
+
+class Interruption;
+
 namespace cpu {
 
 // Does one share of one phase. Called by any thread, with denormals flushed to zero; all writes of a phase
@@ -18,8 +21,10 @@ namespace cpu {
 using ShareFunction = void (*)(const void* job, std::int64_t phase, int share);
 
 // Returns when all phases are done. `threads` is the number of shares of a phase; where other threads are not
-// to be had (another caller uses them, or none can be started), the caller does them all.
-void run_phases(int threads, std::int64_t phases, ShareFunction work, const void* job);
+// to be had (another caller uses them, or none can be started), the caller does them all. Once an
+// interruption is requested no phase begins, and it returns when nobody is in a share any more.
+void run_phases(int threads, std::int64_t phases, ShareFunction work, const void* job,
+                Interruption* interruption = nullptr);
 
 }  // namespace cpu
 }  // namespace lstmcore

@@ -22,6 +22,8 @@ class Rows {
     return args_.lengths ? args_.lengths[n] : args_.steps;
   }
 
+  const SlotRow* sorted() const { return scratch_.slot_rows; }
+
   Row<T> at(std::int64_t n, std::int64_t step) const {
     const std::int64_t t = time(n, step);
     Row<T> row;
@@ -43,7 +45,7 @@ class Rows {
     const T* c = length ? cell(n, length - 1) : initial(args_.c0, n, H_);
     if (args_.h_n && h != args_.h_n + n * P_) std::copy_n(h, P_, args_.h_n + n * P_);
     if (c != args_.c_n + n * H_) std::copy_n(c, H_, args_.c_n + n * H_);
-    if (args_.offsets) return;
+    if (args_.offsets || (!args_.y && !args_.c_seq)) return;
     for (std::int64_t t = length; t < args_.steps; ++t) {
       if (args_.y) std::fill_n(args_.y.at(t, n), P_, T(0));
       if (args_.c_seq) std::fill_n(args_.c_seq.at(t, n), H_, T(0));
@@ -73,27 +75,25 @@ class Rows {
   const Scratch<T>& scratch_;
 };
 
-// Every `stride`-th of the rows from `begin` on, longest first: those still running at a step are the first
-// ones.
+// The rows that some threads work on: of the slots of a ragged batch (slots.h), else of the rows themselves,
+// every `stride`-th from `begin` on. Those still running at a step are the first ones.
 template <class T>
 class RowSet {
  public:
-  // `order` has the rows by descending length; null: all are equally long.
-  RowSet(const Rows<T>& rows, const std::int64_t* order, std::int64_t begin, std::int64_t stride,
-         std::int64_t size)
-      : rows_(rows), order_(order), begin_(begin), stride_(stride), size_(size) {}
+  // `slots` null: all rows are equally long, and each is a slot of its own.
+  RowSet(const Rows<T>& rows, const Slot* slots, std::int64_t begin, std::int64_t stride, std::int64_t size)
+      : rows_(rows), slots_(slots), begin_(begin), stride_(stride), size_(size) {}
 
   std::int64_t size() const { return size_; }
-  std::int64_t index(std::int64_t k) const {
-    const std::int64_t position = begin_ + k * stride_;
-    return order_ ? order_[position] : position;
+  // Steps of the k-th.
+  std::int64_t length(std::int64_t k) const {
+    return slots_ ? slots_[index(k)].steps : rows_.length(index(k));
   }
-  std::int64_t length(std::int64_t k) const { return rows_.length(index(k)); }
   std::int64_t longest() const { return size_ ? length(0) : 0; }
-  // How many rows run at `step`.
+  // How many of them run at `step`.
   std::int64_t running(std::int64_t step) const {
-    if (!order_) return step < longest() ? size_ : 0;
-    std::int64_t low = 0, high = size_;  // rows before low run, rows from high on do not
+    if (!slots_) return step < longest() ? size_ : 0;
+    std::int64_t low = 0, high = size_;  // those before low run, those from high on do not
     while (low < high) {
       const std::int64_t middle = (low + high) / 2;
       if (length(middle) > step)
@@ -103,14 +103,28 @@ class RowSet {
     }
     return low;
   }
-  Row<T> at(std::int64_t k, std::int64_t step) const { return rows_.at(index(k), step); }
+  Row<T> at(std::int64_t k, std::int64_t step) const {
+    if (!slots_) return rows_.at(index(k), step);
+    const SlotRow& row = slots_[index(k)].at(rows_.sorted(), step);
+    return rows_.at(row.row, step - row.begin);
+  }
   void finish() const {
-    for (std::int64_t k = 0; k < size_; ++k) rows_.finish(index(k));
+    for (std::int64_t k = 0; k < size_; ++k) {
+      if (!slots_) {
+        rows_.finish(index(k));
+        continue;
+      }
+      const Slot& slot = slots_[index(k)];
+      rows_.finish(rows_.sorted()[slot.first].row);
+      for (std::int64_t i = slot.last; i < slot.rest_end; ++i) rows_.finish(rows_.sorted()[i].row);
+    }
   }
 
  private:
+  std::int64_t index(std::int64_t k) const { return begin_ + k * stride_; }
+
   const Rows<T>& rows_;
-  const std::int64_t* order_;
+  const Slot* slots_;
   std::int64_t begin_, stride_, size_;
 };
 

@@ -25,7 +25,12 @@ class SequenceRun {
   SequenceRun(const KernelsOf<T>& kernels, const PackedWeights<T>& packed, const LstmSpec& spec,
               const ForwardArgs<T>& args, const ThreadPlan& plan);
 
+  // Returns early, with outputs half written, once the interruption of the call is requested.
   void run() const;
+
+  // What its scratch memory takes.
+  static std::size_t scratch_bytes(const KernelsOf<T>& kernels, const PackedWeights<T>& packed,
+                                   const LstmSpec& spec, const ForwardArgs<T>& args, const ThreadPlan& plan);
 
  private:
   // The phases that a set of rows goes through: of each step its own, before them the input gates of a block
@@ -43,6 +48,8 @@ class SequenceRun {
   RowSet<T> share_of_rows(int share) const;
 
   void run_alone(const RowSet<T>& rows) const;
+  bool ended() const { return args_.interruption && args_.interruption->requested(); }
+  std::int64_t panel_width() const { return kGates * kernels_.lanes; }  // in columns of weights
 
   void run_phase(const RowSet<T>& rows, const Schedule& schedule, std::int64_t phase, int share,
                  int shares) const;
@@ -61,6 +68,8 @@ class SequenceRun {
   Scratch<T> scratch_;
   Rows<T> rows_;
   StepArgs<T> step_args_;
+  std::int64_t steps_before_;  // odd: the first step goes through the panels in descending order
+  std::int64_t slots_;         // of a ragged batch, else rows
 };
 
 }  // namespace cpu

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <atomic>
 #include <climits>
-#include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include "cpu/cgroup.h"
 #include "lstmcore/runtime.h"
 
 namespace lstmcore {
@@ -27,21 +27,6 @@ Limit affinity_limit() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return {CPU_COUNT(&set), "CPU affinity"};
   return {static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), "hardware threads"};
-}
-
-// The quota of this process's own cgroup, which affinity does not show: cgroup v2, then v1. 0: none.
-int cgroup_quota() {
-  double quota = 0, period = 0;
-  std::string first;
-  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> first >> period) {
-    if (first == "max") return 0;
-    quota = std::atof(first.c_str());
-  } else {
-    std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (!(quota_file >> quota) || !(period_file >> period)) return 0;
-  }
-  return quota > 0 && period > 0 ? std::max(1, static_cast<int>(std::ceil(quota / period))) : 0;
 }
 
 void lower(Limit& limit, int threads, const char* reason) {
@@ -66,7 +51,7 @@ const Limit& default_limit() {
   static const Limit limit = [] {
     Limit least = affinity_limit();
     lower(least, kMaxThreads, "the most there can be");
-    lower(least, cgroup_quota(), "cgroup CPU quota");
+    lower(least, cpu::cgroup_cpus(), "cgroup CPU quota");
     std::string ignored;
     lower_by_environment(least, "OMP_NUM_THREADS", ignored);
     lower_by_environment(least, "LSTMCORE_NUM_THREADS", ignored);
@@ -78,29 +63,45 @@ const Limit& default_limit() {
 
 std::atomic<int> chosen_threads{0};  // 0: not chosen, the default holds
 
-// A forked child has no copy of its parent's OpenMP workers, whoever started them, and would wait for them
-// for ever: it runs serially. The handler is in place before any thread can be.
-std::atomic<bool> forked{false};
-[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+thread_local int chosen_for_this_thread = 0;
+
+// A forked child has no copy of its parent's workers, and would wait for them for ever: it runs serially. The
+// handler is in place before any thread can be.
+std::atomic<bool> forked{false}, serial_notice_taken{false};
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  serial_notice_taken = false;
+});
+
+void check_threads(int threads, int least) {
+  if (threads < least || threads > kMaxThreads)
+    throw std::invalid_argument("threads must be in 1.." + std::to_string(kMaxThreads) + ", got " +
+                                std::to_string(threads));
+}
 
 }  // namespace
 
-int num_threads() {
-  if (forked.load(std::memory_order_relaxed)) return 1;
+int num_threads_of_process() {
   const int chosen = chosen_threads.load(std::memory_order_relaxed);
-  return chosen ? chosen : default_limit().threads;
+  return cpu::in_forked_child() ? 1 : chosen ? chosen : default_limit().threads;
 }
+
+int num_threads() { return cpu::in_forked_child() ? 1 : cpu::num_threads_but_for_fork(); }
 
 std::string num_threads_reason() {
   if (forked) return "forked child";
+  if (chosen_for_this_thread) return "set for this thread";
   return chosen_threads ? "set_num_threads" : default_limit().reason;
 }
 
 void set_num_threads(int threads) {
-  if (threads < 1 || threads > kMaxThreads)
-    throw std::invalid_argument("threads must be in 1.." + std::to_string(kMaxThreads) + ", got " +
-                                std::to_string(threads));
+  check_threads(threads, 1);
   chosen_threads = threads;
+}
+
+int exchange_num_threads_of_this_thread(int threads) {
+  check_threads(threads, 0);
+  return std::exchange(chosen_for_this_thread, threads);
 }
 
 namespace cpu {
@@ -114,6 +115,16 @@ constexpr double kCallWork = 140e3;
 constexpr double kStepWork = 35e3;
 
 }  // namespace
+
+bool in_forked_child() { return forked.load(std::memory_order_relaxed); }
+
+int num_threads_but_for_fork() {
+  if (chosen_for_this_thread) return chosen_for_this_thread;
+  const int chosen = chosen_threads.load(std::memory_order_relaxed);
+  return chosen ? chosen : default_limit().threads;
+}
+
+bool take_serial_notice() { return !serial_notice_taken.exchange(true, std::memory_order_relaxed); }
 
 bool worth_threads(double multiply_adds) { return multiply_adds >= 2 * kCallWork; }
 

@@ -19,6 +19,11 @@ struct ThreadPlan {
 ThreadPlan plan_threads(int limit, double multiply_adds, std::int64_t steps, std::int64_t rows,
                         std::int64_t tile_rows, std::int64_t panels);
 
+// After a fork the child has none of its parent's threads, and starts none: num_threads() is 1.
+bool in_forked_child();
+int num_threads_but_for_fork();
+bool take_serial_notice();  // true once in every forked child
+
 // Whether a call is large enough for two threads at least.
 bool worth_threads(double multiply_adds);
 

@@ -1,6 +1,8 @@
 """Coverage-guided fuzzing of one reader of model files, with atheris (``pip install atheris``).
 
-    python tests/fuzz/fuzz_load.py pt -runs=20000
+    python tests/fuzz/fuzz_load.py pt -runs=20000 -len_control=0
+
+with an lstmcore that is not an editable installation, whose loader hides the code from atheris.
 
 The first argument is the ending of the format (pt, safetensors, onnx, pb, h5, keras or index), the
 others are libFuzzer's. It starts from the small files of tests/golden. Anything but a model or a

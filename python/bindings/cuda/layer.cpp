@@ -131,10 +131,10 @@ class CudaLayer {
     library.call(library.api().plan, static_cast<const lstmcore_cuda_device*>(&device),
                  static_cast<const lstmcore_cuda_spec*>(&spec_), steps, batch, path, &plan);
     using namespace py::literals;
-    return py::dict("path"_a = plan.path, "rows_per_group"_a = plan.rows_per_group, "groups"_a = plan.groups,
-                    "blocks_per_group"_a = plan.blocks_per_group, "units_per_block"_a = plan.units_per_block,
-                    "words_per_thread"_a = plan.words_per_thread, "shared_bytes"_a = plan.shared_bytes,
-                    "exchange_bytes_per_step"_a = plan.exchange_bytes,
+    return py::dict("path"_a = plan.path, "kernel"_a = plan.kernel, "rows_per_group"_a = plan.rows_per_group,
+                    "groups"_a = plan.groups, "blocks_per_group"_a = plan.blocks_per_group,
+                    "units_per_block"_a = plan.units_per_block, "words_per_thread"_a = plan.words_per_thread,
+                    "shared_bytes"_a = plan.shared_bytes, "exchange_bytes_per_step"_a = plan.exchange_bytes,
                     "estimated_step_us"_a = plan.estimated_step_us);
   }
 
@@ -155,7 +155,7 @@ class CudaLayer {
     spec.activation = int(activation_from_name(from["activation"].cast<std::string>()));
     spec.recurrent_activation = int(activation_from_name(from["recurrent_activation"].cast<std::string>()));
     spec.dtype = from["dtype"].cast<int>();
-    spec.tf32 = from["tf32"].cast<bool>();
+    spec.math = from["math"].cast<int>();
     return spec;
   }
 

@@ -49,6 +49,7 @@ def collect() -> dict[str, Any]:
             "isa_error": core.get("isa_error"),
         },
         "threads": {"number": core["threads"], "reason": core["threads_reason"]},
+        "memory": {"workspace_bytes": core["workspace_bytes"]},
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": platform.platform(),
@@ -82,6 +83,10 @@ def as_text(report: dict[str, Any]) -> str:
         ("ISA found", ", ".join(cpu["isa_found"])),
         ("ISA in use", isa),
         ("threads", f"{threads['number']} ({threads['reason']})"),
+        (
+            "workspace",
+            f"{report['memory']['workspace_bytes']} bytes (lstmcore.trim() gives them back)",
+        ),
         ("Python", report["python"]),
         ("NumPy", report["numpy"]),
         ("platform", report["platform"]),

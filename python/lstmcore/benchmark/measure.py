@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,12 +20,16 @@ from lstmcore.benchmark.cases import Case
 ERROR_LIMIT = 5e-6
 #: After its first slice, a variant so many times slower than its engine's best one is left out.
 HOPELESS = 2.0
-# Between slices, for threads of the engine before to fall asleep.
+# Between slices, for the machine to come to rest.
 _PAUSE = 0.02
 
 
 class Worker:
-    """A process with one engine. ``command`` starts a Python that has it, and lstmcore."""
+    """A process with one engine. ``command`` starts a Python that has it, and lstmcore.
+
+    It is stopped (SIGSTOP) but while it is asked: threads of some engines spin for 50 ms and more
+    after a call, on cores that whoever is measured next would have to share.
+    """
 
     def __init__(
         self, engine: str, threads: int, command: list[str], env: Mapping[str, str]
@@ -39,15 +44,19 @@ class Worker:
             env={**os.environ, **engines.environment(threads), **env},
         )
         self.version = self._receive()
+        self._process.send_signal(signal.SIGSTOP)
 
     def ask(self, **request: Any) -> Any:
         """The answer. Raises RuntimeError with the engine's own words, or when it has died."""
         assert self._process.stdin
+        self._process.send_signal(signal.SIGCONT)
         try:
             print(json.dumps(request), file=self._process.stdin, flush=True)
+            return self._receive()
         except BrokenPipeError:
             raise RuntimeError(f"{self.engine} has ended") from None
-        return self._receive()
+        finally:
+            self._process.send_signal(signal.SIGSTOP)
 
     def _receive(self) -> Any:
         assert self._process.stdout

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmcore import _core, activations, dtypes, nest, shared_state
-from lstmcore.arrays import Array, as_array, as_flag, as_kernel_array, as_number, as_size
+from lstmcore.arrays import (
+    Array,
+    as_array,
+    as_flag,
+    as_kernel_array,
+    as_number,
+    as_size,
+    check_sizes,
+)
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
 from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple, RNNCell
@@ -19,9 +27,6 @@ from lstmcore.variables.variable_store import fixed_size_partitioner
 if TYPE_CHECKING:
     from lstmcore.cells.on_gpu import CellOnGpu
     from lstmcore.gpu import Placement
-
-# The constructor of a named tuple takes its parts apart and puts them together again.
-_as_tuple = tuple.__new__
 
 
 class LSTMCellBase(LayerRNNCell):
@@ -37,6 +42,7 @@ class LSTMCellBase(LayerRNNCell):
         "_packed",
         "_weights_version",
         "_plain",
+        "_direct",
         "_packed_on_gpu",
     }
 
@@ -109,6 +115,8 @@ class LSTMCellBase(LayerRNNCell):
         self._packed_on_gpu: CellOnGpu | None = None
         # ``_packed`` where calls with plain arrays may go to it as they are
         self._plain: _core.Lstm | None = None
+        # its ``cell_step`` where ``call`` would do just that
+        self._direct: Any = None
 
     @property
     def state_size(self) -> LSTMStateTuple | int:
@@ -120,6 +128,12 @@ class LSTMCellBase(LayerRNNCell):
     def output_size(self) -> int:
         return self._num_units if self._num_proj is None else self._num_proj
 
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed weights, which calls read beside the variables; 0 until the first."""
+        packed = self._packed
+        return 0 if packed is None else packed.packed_bytes
+
     # Variables
 
     def build(self, inputs_shape: Any) -> None:
@@ -127,9 +141,11 @@ class LSTMCellBase(LayerRNNCell):
 
         In creation order: kernel [I+P, 4H], bias [4H], with peepholes w_f_diag, w_i_diag, w_o_diag
         [H], with a projection projection/kernel [H, P]. The dtype is float32 where none was given.
-        Raises ValueError for an unknown depth, and as ``get_variable``.
+        Raises ValueError for an unknown depth, for sizes that no memory could hold, and as
+        ``get_variable``; MemoryError.
         """
         depth = last_dimension(inputs_shape)
+        check_sizes(depth, self._num_units, self.output_size)
         self._dtype = dtypes.as_compute_dtype(self._dtype or dtypes.SUPPORTED[0], "inputs")
         units = self._num_units
         self._kernel = self.add_weight(
@@ -160,7 +176,7 @@ class LSTMCellBase(LayerRNNCell):
     def _weights_changed(self) -> None:
         with shared_state.lock:
             self._weights_version += 1
-            self._packed = self._plain = self._packed_on_gpu = None
+            self._packed = self._plain = self._direct = self._packed_on_gpu = None
 
     def _step_weights(self) -> numpy_step.StepWeights:
         names = ("_kernel", "_bias", "_w_i_diag", "_w_f_diag", "_w_o_diag", "_proj_kernel")
@@ -198,6 +214,8 @@ class LSTMCellBase(LayerRNNCell):
                     self._packed = packed
                     if self._state_is_tuple and self._activation.fused is not None:
                         self._plain = packed
+                        if type(self).call is LSTMCellBase.call:
+                            self._direct = packed.cell_step
         return packed
 
     def _on_gpu(self) -> CellOnGpu:
@@ -223,6 +241,42 @@ class LSTMCellBase(LayerRNNCell):
 
     # One time step
 
+    def __call__(self, inputs: Any, state: Any, scope: Any = None, *, out: Any = None) -> Any:
+        """One time step; builds the cell first. See :meth:`call`.
+
+        ``out`` is a pair of arrays (c [N, num_units], h [N, output_size]) that the new state is
+        written to and returned in; c may be that of ``state``. Raises ValueError where they are
+        not writable arrays of that shape, C-contiguous and in the cell's dtype, or share memory
+        with an input, TypeError for ``out`` with a cell whose ``state_is_tuple`` is False or whose
+        class has a ``call`` of its own.
+        """
+        if out is not None:
+            return self._call_into(inputs, state, scope, out)
+        direct = self._direct
+        if direct is not None and self._initial_weights is None and self._is_noted():
+            try:
+                return direct(inputs, state, LSTMStateTuple)
+            except (TypeError, ValueError):
+                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+        return super().__call__(inputs, state, scope)
+
+    def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
+        if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
+            raise TypeError("out: only for cells with state_is_tuple and no call of their own")
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(f"out: expected a pair of arrays (c, h), received {type(out).__name__}")
+        if not self.built:
+            self._check_before_build(inputs, state)
+        with self._scoped_build(inputs, scope):
+            arguments = self._checked(inputs, state, self._kernel)
+            if self._activation.fused is None:
+                raise TypeError(
+                    f"out: not for the activation {self._activation.name}, computed by NumPy"
+                )
+            c, h = out
+            self._native().step(*arguments, out=h, state_out=c)
+        return h, LSTMStateTuple(c, h)
+
     def call(self, inputs: Any, state: Any) -> Any:
         """One time step of a cell that is built; calling the cell builds it first.
 
@@ -238,14 +292,11 @@ class LSTMCellBase(LayerRNNCell):
         InvalidArgumentError (a ValueError) for shapes or dtypes that do not fit together.
         """
         plain = self._plain
-        if plain is not None and type(inputs) is np.ndarray:
+        if plain is not None:
             try:
-                c, h = state
-                if type(c) is type(h) is np.ndarray:
-                    c_and_h = plain.step(inputs, c, h)
-                    return c_and_h[1], _as_tuple(LSTMStateTuple, c_and_h)
+                return plain.cell_step(inputs, state, LSTMStateTuple)
             except (TypeError, ValueError):
-                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+                pass  # as in __call__
         if self._where is not None:
             from lstmcore.cells import on_gpu
 
@@ -283,6 +334,7 @@ class LSTMCellBase(LayerRNNCell):
         dtype = self._dtype if x is None or self._dtype is not None else x.dtype.newbyteorder("=")
         if self.built or x is None or x.ndim != 2 or dtype not in dtypes.SUPPORTED:
             return  # refused, or checked, by what follows
+        check_sizes(x.shape[1], self._num_units, self.output_size)
         shape = (x.shape[1] + self.output_size, 4 * self._num_units)
         self._checked(x, state, np.broadcast_to(np.zeros((), dtype), shape))
 
@@ -305,7 +357,7 @@ class LSTMCellBase(LayerRNNCell):
     @property
     def _native_sequence(self) -> bool:
         cls = type(self)
-        own_step = cls.call is LSTMCellBase.call and cls.__call__ is LayerRNNCell.__call__
+        own_step = cls.call is LSTMCellBase.call and cls.__call__ is LSTMCellBase.__call__
         return own_step and self._activation.fused is not None
 
     @property

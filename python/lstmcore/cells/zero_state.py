@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from lstmcore import nest
-from lstmcore.arrays import Array
+from lstmcore.arrays import MAX_BYTES, Array
 from lstmcore.dtypes import DType
 
 
@@ -21,7 +22,10 @@ def zeros_like_structure(state_size: Any, batch_size: Any, dtype: DType) -> Any:
 
     def zeros(size: Any) -> Array:
         inner = size.as_list() if hasattr(size, "as_list") else [size]
-        return np.zeros((*batch, *(_dimension(item) for item in inner)), dtype)
+        shape = (*batch, *(_dimension(item) for item in inner))
+        if math.prod(shape) * dtype.itemsize > MAX_BYTES or max(shape, default=0) > MAX_BYTES:
+            raise ValueError(f"batch_size: a state of shape {shape} is more than memory can hold")
+        return np.zeros(shape, dtype)
 
     return nest.map_structure(zeros, state_size)
 

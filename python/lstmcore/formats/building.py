@@ -105,6 +105,8 @@ def _build_cell(source: Source, cell: FoundCell, choices: Choices) -> tuple[Cell
             role: np.ascontiguousarray(value, dtype)
             for role, value in cell.layout.to_canonical(weights, sizes).items()
         }
+    for value in converted.values():
+        value.flags.writeable = False  # handed over: the model keeps it without a copy
     return Cell(spec, converted), difference
 
 

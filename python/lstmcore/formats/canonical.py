@@ -81,8 +81,10 @@ def read(source: SafetensorsSource) -> LSTM:
                 f"{name}: expected {spec.shapes[role]}, got {info.dtype} {info.shape}"
             )
         weights[name] = source.read(name)
+        weights[name].flags.writeable = False  # handed over: the model keeps it without a copy
     if _digest(source.metadata[KEY], weights) != source.metadata.get("sha256"):
         raise source.error("the SHA-256 of its weights does not match: the file is corrupt")
+    source.close()  # whose pages count beside the weights, and those beside the packed ones
 
     def cell(k: int, side: str) -> Cell | None:
         spec = layers[k].get(side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class SafetensorsSource(Source):
     def __post_init__(self) -> None:
         package = optional("safetensors", "safetensors", "reading .safetensors")
         try:
-            self._file = package.safe_open(self.path, framework="np")
+            self._file: Any = package.safe_open(self.path, framework="np")
             self.metadata = dict(self._file.metadata() or {})
             for name in list(self._file.keys()):
                 view = self._file.get_slice(name)
@@ -61,6 +62,9 @@ class SafetensorsSource(Source):
         except Exception as error:
             raise self.error(f"tensor {name!r}: {error}") from None
         return value.astype(np.float64 if info.dtype == "float64" else np.float32, copy=False)
+
+    def close(self) -> None:
+        self._file = None
 
     def _raw(self, name: str, info: TensorInfo) -> Array:
         """The bits of a bfloat16 tensor, for which the library needs another package.

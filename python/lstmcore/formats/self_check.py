@@ -54,8 +54,11 @@ def difference(layout: Layout, weights: Weights, sizes: Sizes, spec: CellSpec) -
     x = random.normal(size=(_STEPS, _ROWS, spec.input_size))
     with np.errstate(all="ignore"):
         expected = reference(layout, wide, spec, x)
+        # Each form is let go once the next is there: of a large cell every one is large.
         canonical = layout.to_canonical(wide, sizes)
+        del wide
         native = Cell(spec, {k: np.ascontiguousarray(v) for k, v in canonical.items()}).native()
+        del canonical
         got = native.forward(x, time_major=True)[0]
         finite = np.isfinite(expected)
         if not np.array_equal(finite, np.isfinite(got)):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstmcore import _core, activations, dtypes
-from lstmcore.arrays import Array, as_number, as_size
+from lstmcore.arrays import Array, as_number, as_size, check_sizes
 
 PEEPHOLES = ("w_i_diag", "w_f_diag", "w_o_diag")
 # In the order in which weights are listed everywhere.
@@ -46,6 +46,7 @@ class CellSpec:
         as_size(self.num_units, "num_units", minimum=1)
         if self.num_proj is not None:
             as_size(self.num_proj, "num_proj", minimum=1)
+        check_sizes(self.input_size, self.num_units, self.output_size)
         as_number(self.forget_bias, "forget_bias")
         for name in ("cell_clip", "proj_clip"):
             limit = getattr(self, name)

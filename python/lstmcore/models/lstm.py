@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lstmcore.arrays import Array, as_array, as_flag, as_size
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.models import arguments
 from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
+from lstmcore.variables.initializers import drawn
 
 if TYPE_CHECKING:
     from lstmcore.gpu import Placement
@@ -149,6 +151,13 @@ class LSTM:
         return all(len(layer.cells) == 2 for layer in self._layers)
 
     @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed weights, which calls on the CPU read; ``weights`` are kept beside."""
+        return sum(
+            lstm.packed_bytes for layer in self._native_layers for lstm in layer if lstm is not None
+        )
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self._layers[0].cells[0][1].weights["kernel"].dtype
 
@@ -165,8 +174,9 @@ class LSTM:
             dtype: of weights, inputs and outputs on the GPU: "float32", "float64", "float16" or
                 "bfloat16"; None: that of the model. Sums and cell states are float32 (float64 with
                 float64).
-            math: "ieee", or "tf32", which lets cuBLAS round the factors of float32 products to
-                TensorFloat-32.
+            math: of float32 products. "ieee"; "tf32", whose factors may be rounded to
+                TensorFloat-32 (11 significant bits); or "tf32x3", whose factors may be sums of two
+                such numbers (21 bits or more). What cannot use tensor cores so is "ieee".
 
         Inputs of a call are then arrays on that GPU (anything with ``__dlpack__`` or
         ``__cuda_array_interface__``, not copied), or NumPy arrays of float32 (float64 with
@@ -235,7 +245,10 @@ class LSTM:
             if cell is None:
                 return None
             names = {role: f"layers.{k}.{direction}.{role}" for role in cell.weights}
-            return Cell(cell.spec, {role: given[name].copy() for role, name in names.items()})
+            weights = {role: given[name].copy() for role, name in names.items()}
+            for own_copy in weights.values():
+                own_copy.flags.writeable = False
+            return Cell(cell.spec, weights)
 
         layers = [
             StackLayer(
@@ -392,7 +405,7 @@ class LSTM:
             if field not in ("input_size", "num_units")
             and getattr(specs[0], field) != default.default
         ]
-        facts.append(f"dtype={self.dtype}")
+        facts += [f"dtype={self.dtype}", f"packed={self.packed_bytes} bytes"]
         if self._on_cuda is not None:
             facts += [f"device={self.device}", f"device_dtype={self._on_cuda.gpu.dtype}"]
         return f"<LSTM '{self._name}' {' '.join(facts)}>"
@@ -402,8 +415,13 @@ def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[st
     weights = {}
     for role, shape in spec.shapes.items():
         limit = 0.0 if len(shape) == 1 else np.sqrt(6 / sum(shape))
-        weights[role] = random.uniform(-limit, limit, shape).astype(dtype)
+        weights[role] = drawn(shape, dtype, partial(_uniform, random, limit))
+        weights[role].flags.writeable = False  # handed over: the model keeps it without a copy
     return weights
+
+
+def _uniform(random: np.random.Generator, limit: float, size: int) -> Array:
+    return random.uniform(-limit, limit, size)
 
 
 def placement_of(device: Any, dtype: Any, math: Any, dtype_name: str = "device_dtype") -> Any:

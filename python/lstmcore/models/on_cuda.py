@@ -14,6 +14,7 @@ from lstmcore.gpu import Gpu, Placement
 from lstmcore.models import arguments
 from lstmcore.models.description import Cell, StackLayer
 
+KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores
 # Roles of weights as Cell has them, and as the library does.
 _ROLES = {
     "bias": "b",
@@ -88,7 +89,10 @@ class CudaModel:
         """How each layer and direction would run: see ``LSTM.plan``."""
         number = gpu.path_number(path)
         plans = [native.plan(steps, batch, number) for layer in self._native for native in layer]
-        return [{**plan, "path": gpu.PATHS[plan["path"]]} for plan in plans]
+        return [
+            {**plan, "path": gpu.PATHS[plan["path"]], "kernel": KERNELS[plan["kernel"]]}
+            for plan in plans
+        ]
 
     def synchronize(self, stream: int = 0) -> None:
         """Waits for the stream. Raises RuntimeError if a kernel on it failed."""

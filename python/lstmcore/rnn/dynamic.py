@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _core, nest
+from lstmcore import _core, nest, thread_limits
 from lstmcore.arrays import Array, as_kernel_array, check_floating
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.rnn import checks, loop
@@ -30,6 +30,8 @@ def dynamic_rnn(
     swap_memory: bool = False,
     time_major: bool = False,
     scope: str | VariableScope | None = None,
+    *,
+    threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Runs ``cell`` over all time steps.
 
@@ -46,6 +48,7 @@ def dynamic_rnn(
         parallel_iterations, swap_memory: checked and without effect, as results never depended on
             them.
         scope: name or ``VariableScope`` for the variables; "rnn" if None.
+        threads: the call uses at most so many; None: as many as the work is worth.
 
     Returns (outputs [N, T, output_size] or [T, N, output_size], final state in the containers of
     ``initial_state``).
@@ -61,7 +64,7 @@ def dynamic_rnn(
     )
     checks.check_state_source(initial_state, dtype)
     checks.check_parallel_iterations(parallel_iterations)
-    with variable_scope(scope or "rnn") as entered:
+    with thread_limits.at_most(threads), variable_scope(scope or "rnn") as entered:
         return _unroll(cell, sequence, lengths, initial_state, dtype, entered)
 
 
@@ -77,6 +80,8 @@ def bidirectional_dynamic_rnn(
     swap_memory: bool = False,
     time_major: bool = False,
     scope: str | VariableScope | None = None,
+    *,
+    threads: int | None = None,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Runs ``cell_fw`` forwards and ``cell_bw`` backwards, each row within its own length.
 
@@ -103,7 +108,7 @@ def bidirectional_dynamic_rnn(
     checks.check_state_source(initial_state_fw, dtype)
     checks.check_state_source(initial_state_bw, dtype)
     checks.check_parallel_iterations(parallel_iterations)
-    with variable_scope(scope or "bidirectional_rnn"):
+    with thread_limits.at_most(threads), variable_scope(scope or "bidirectional_rnn"):
         states = (initial_state_fw, initial_state_bw)
         both: tuple[Any, Any] | None = _both_directions(
             cell_fw, cell_bw, sequence, lengths, states, dtype
@@ -133,6 +138,8 @@ def stack_bidirectional_dynamic_rnn(
     time_major: bool = False,
     scope: str | VariableScope | None = None,
     swap_memory: bool = False,
+    *,
+    threads: int | None = None,
 ) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
     """Layers of ``bidirectional_dynamic_rnn``; each reads both directions of the layer below.
 
@@ -151,7 +158,7 @@ def stack_bidirectional_dynamic_rnn(
     check_stack(cells_fw, cells_bw, initial_states_fw, initial_states_bw)
     layers = len(cells_fw)
     states_fw, states_bw = [], []
-    with variable_scope(scope or "stack_bidirectional_rnn"):
+    with thread_limits.at_most(threads), variable_scope(scope or "stack_bidirectional_rnn"):
         for layer, (cell_fw, cell_bw, state_fw, state_bw) in enumerate(
             zip(
                 cells_fw,

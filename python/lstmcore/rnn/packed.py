@@ -6,14 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import nest
+from lstmcore import _core, nest
 from lstmcore.arrays import Array, as_array
 from lstmcore.rnn import checks
 from lstmcore.streams.model import StreamModel, built_leaves
 
 
 def packed_rnn(
-    cell: Any, values: Any, offsets: Any, initial_state: Any = None
+    cell: Any,
+    values: Any,
+    offsets: Any,
+    initial_state: Any = None,
+    *,
+    threads: int | None = None,
 ) -> tuple[Array, Any]:
     """Runs a cell over rows of different lengths; the work is that of their real time steps.
 
@@ -24,6 +29,7 @@ def packed_rnn(
             ``values[offsets[n]:offsets[n + 1]]``.
         offsets: integers [N + 1], from 0 to ``total``, not decreasing; equal ones are empty rows.
         initial_state: arrays [N, size] in the structure of ``cell.state_size``; None for zeros.
+        threads: the call uses at most so many; None: as many as the work is worth.
 
     Returns (outputs [total, P] in the places of their inputs, final state). Each row's numbers are
     bit for bit those of the row alone.
@@ -32,6 +38,8 @@ def packed_rnn(
     argument for offsets that begin elsewhere, decrease or do not end at ``total``, and for arrays
     of the wrong shape or dtype.
     """
+    if threads is not None:
+        _core.checked_threads(threads)
     if checks.is_on_gpu(cell):
         return _on_gpu(cell, values, offsets, initial_state)
     model = StreamModel(cell)
@@ -51,7 +59,7 @@ def packed_rnn(
         raise TypeError("cell: expected state_is_tuple=True")
     final: list[Array] = []
     for layer, c, h in zip(model.layers, leaves[::2], leaves[1::2], strict=True):
-        values, *state = layer.forward(values, c, h, offsets=offsets)
+        values, *state = layer.forward(values, c, h, offsets=offsets, threads=threads)
         final += state
     return values, nest.pack_as(size, final)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _core
+from lstmcore import _core, thread_limits
 from lstmcore.arrays import Array, as_size
 from lstmcore.streams.model import model_of
 
@@ -65,16 +65,36 @@ class StreamBank:
         """Removes a stream. Raises ValueError where there is none of this id, as all calls do."""
         self._bank.leave(_as_id(id))
 
-    def step(self, x: Array, ids: Any = None) -> Array:
+    def step(self, x: Array, ids: Any = None, *, threads: int | None = None) -> Array:
         """One time step of the streams ``ids``, in that order; None: all, in the order of joining.
 
-        x [n, I] has one row for each of the n streams. Returns a new array [n, P].
+        x [n, I] has one row for each of the n streams. Returns a new array [n, P]. The call uses at
+        most ``threads`` threads; None: as many as the work is worth.
 
         Raises, and no state has changed then, ValueError for ids that are not in the bank or come
         twice and for another shape of x, TypeError for ids that are no integers and for another
         dtype of x.
         """
-        return self._bank.step(x, None if ids is None else _as_ids(ids))
+        rows = None if ids is None else _as_ids(ids)
+        if threads is None:
+            return self._bank.step(x, rows)
+        with thread_limits.at_most(threads):
+            return self._bank.step(x, rows)
+
+    def step_into(self, x: Array, out: Array, ids: Any = None) -> None:
+        """``step`` into the array out [n, P]; allocates nothing if ids is an int64 array or None.
+
+        Both arrays are C-contiguous, and may not overlap. Raises as ``step``, and ValueError for
+        another layout, an out that is read-only, and arrays that overlap.
+        """
+        self._bank.step_into(x, out, None if ids is None else _as_ids(ids))
+
+    def trim(self) -> int:
+        """Gives back the scratch memory of steps; returns the number of bytes.
+
+        The states stay; the next step allocates again.
+        """
+        return self._bank.trim()
 
     def state(self, id: int) -> Any:
         """A copy of a stream's state, as the cell takes and returns it: [1, size] arrays."""

@@ -19,6 +19,9 @@ from lstmcore.dtypes import as_dtype
 # the truncated samples have the variance asked for.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
+# Values that are drawn at once.
+_BLOCK = 1 << 13
+
 
 class Initializer:
     """Base: subclasses set attributes named like their arguments, and define ``__call__``."""
@@ -75,8 +78,8 @@ class RandomUniform(Initializer):
         self.seed = seed
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> Array:
-        values = np.random.default_rng(self.seed).uniform(self.minval, self.maxval, shape)
-        return values.astype(as_dtype(dtype))
+        random = np.random.default_rng(self.seed)
+        return drawn(shape, dtype, lambda size: random.uniform(self.minval, self.maxval, size))
 
 
 class RandomNormal(Initializer):
@@ -86,16 +89,16 @@ class RandomNormal(Initializer):
         self.seed = seed
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> Array:
-        values = np.random.default_rng(self.seed).normal(self.mean, self.stddev, shape)
-        return values.astype(as_dtype(dtype))
+        random = np.random.default_rng(self.seed)
+        return drawn(shape, dtype, lambda size: random.normal(self.mean, self.stddev, size))
 
 
 class TruncatedNormal(RandomNormal):
     """Normal values; those more than two standard deviations from the mean are drawn again."""
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> Array:
-        values = _truncated_unit_normal(np.random.default_rng(self.seed), shape)
-        return (values * self.stddev + self.mean).astype(as_dtype(dtype))
+        random = np.random.default_rng(self.seed)
+        return _truncated_normal(random, shape, dtype, self.mean, self.stddev)
 
 
 class VarianceScaling(Initializer):
@@ -134,15 +137,14 @@ class VarianceScaling(Initializer):
         fan_in, fan_out = _fans(whole)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
-        rng = np.random.default_rng(self.seed)
+        random = np.random.default_rng(self.seed)
         if self.distribution == "uniform":
             bound = math.sqrt(3.0 * variance)
-            values = rng.uniform(-bound, bound, shape)
-        elif self.distribution == "untruncated_normal":
-            values = rng.normal(0.0, math.sqrt(variance), shape)
-        else:
-            values = _truncated_unit_normal(rng, shape) * (math.sqrt(variance) / _TRUNCATED_STDDEV)
-        return values.astype(as_dtype(dtype))
+            return drawn(shape, dtype, lambda size: random.uniform(-bound, bound, size))
+        stddev = math.sqrt(variance)
+        if self.distribution == "untruncated_normal":
+            return drawn(shape, dtype, lambda size: random.normal(0.0, stddev, size))
+        return _truncated_normal(random, shape, dtype, 0.0, stddev / _TRUNCATED_STDDEV)
 
 
 class _Fixed(VarianceScaling):
@@ -292,8 +294,36 @@ def _fans(shape: Sequence[int]) -> tuple[float, float]:
     return float(shape[-2] * receptive_field), float(shape[-1] * receptive_field)
 
 
-def _truncated_unit_normal(rng: np.random.Generator, shape: Sequence[int]) -> Array:
-    values = rng.normal(size=shape)
-    while (outside := np.abs(values) > 2.0).any():
-        values[outside] = rng.normal(size=int(outside.sum()))
+def drawn(shape: Sequence[int], dtype: Any, draw: Callable[[int], Array]) -> Array:
+    """A new array of values that ``draw(n)`` gives, rounded to ``dtype``.
+
+    They are drawn some thousands at a time: those of a whole kernel in float64 would take twice its
+    memory. For NumPy's generators the values are those of a single call.
+    """
+    values = np.empty(shape, as_dtype(dtype))
+    flat = values.reshape(-1)
+    for begin in range(0, flat.size, _BLOCK):
+        part = flat[begin : begin + _BLOCK]
+        part[:] = draw(part.size)
+    return values
+
+
+def _truncated_normal(
+    random: np.random.Generator, shape: Sequence[int], dtype: Any, mean: float, stddev: float
+) -> Array:
+    begin, outside = 0, [np.empty(0, np.intp)]
+
+    def draw(size: int) -> Array:
+        nonlocal begin
+        unit = random.normal(size=size)
+        outside.append(begin + np.flatnonzero(np.abs(unit) > 2.0))
+        begin += size
+        return unit * stddev + mean
+
+    values = drawn(shape, dtype, draw)
+    flat, again = values.reshape(-1), np.concatenate(outside)
+    while again.size:
+        unit = random.normal(size=again.size)
+        flat[again] = unit * stddev + mean
+        again = again[np.abs(unit) > 2.0]
     return values

@@ -1,7 +1,7 @@
 // CUDA's runtime on the CPU, as far as cuda/ needs it, so that its code can be tested where there is no GPU.
-// Every thread of a kernel is a fiber; memory of the "device" is that of the host; work is done when it is
-// enqueued. It finds errors of logic, indices and protocol, not what depends on the memory model or on
-// timing.
+// Memory of the "device" is that of the host; work is done when it is enqueued. Every thread of a kernel is
+// a fiber (kernels.cpp), which finds errors of logic, indices and protocol; or a thread of the system
+// (threads.cpp), for ThreadSanitizer, which finds what is not ordered. Timing is not a GPU's.
 #pragma once
 
 #include <math.h>
@@ -21,6 +21,9 @@
 struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct alignas(8) float2 {
+  float x, y;
 };
 struct alignas(16) float4 {
   float x, y, z, w;
@@ -82,10 +85,17 @@ struct Index {
 struct ThreadState {
   Index thread, block, grid;
 };
-extern ThreadState state;  // of the fiber that runs
+extern thread_local ThreadState state;  // of the fiber or thread that runs
+template <Index ThreadState::* WHICH>
+struct Coordinates {
+  struct X {
+    operator unsigned() const { return (state.*WHICH).x; }
+  } x;
+};
 }  // namespace emulator
-static const emulator::Index &threadIdx = emulator::state.thread, &blockIdx = emulator::state.block,
-                             &gridDim = emulator::state.grid;
+constexpr emulator::Coordinates<&emulator::ThreadState::thread> threadIdx{};
+constexpr emulator::Coordinates<&emulator::ThreadState::block> blockIdx{};
+constexpr emulator::Coordinates<&emulator::ThreadState::grid> gridDim{};
 void __syncthreads();
 int __syncthreads_or(int);
 

@@ -5,15 +5,19 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "emulated_primitives.h"
 
 namespace emulator {
 
-ThreadState state;
+thread_local ThreadState state;
+int mute_block = -1;
+int seconds_per_second = 1;
 
 namespace {
 
@@ -25,10 +29,19 @@ struct Barrier {
   int value = 0, result = 0;
 };
 
+// Two sets of values: a lane may be one gathering ahead of those that read what the last one brought.
+struct Warp {
+  LaneValues values[2][32];
+  Barrier barrier;
+};
+
 struct Fiber {
   ucontext_t context;
   ThreadState state;
   bool done = false;
+  const unsigned* waits = nullptr;  // for this to be no more what it was
+  unsigned was = 0;
+  std::vector<std::pair<void*, const void*>> copies;
 };
 
 struct Machine {
@@ -37,6 +50,7 @@ struct Machine {
   std::vector<Fiber> fibers;
   std::vector<std::vector<uint4>> shared;  // of each block
   std::vector<Barrier> blocks, clusters;
+  std::vector<Warp> warps;
   ucontext_t scheduler;
   Fiber* running = nullptr;
   std::uint64_t passes = 0;
@@ -61,7 +75,10 @@ int wait(Barrier& barrier, unsigned members, int value) {
     ++barrier.generation;
     return barrier.result;
   }
-  while (barrier.generation == mine) switch_away();
+  machine->running->waits = &barrier.generation;
+  machine->running->was = mine;
+  switch_away();
+  machine->running->waits = nullptr;
   return barrier.result;
 }
 
@@ -92,7 +109,26 @@ void cluster_sync() {
   wait(machine->clusters[state.block.x / cluster], cluster * machine->launch.threads, 0);
 }
 void yield() { switch_away(); }
-std::uint64_t time() { return machine->passes; }
+std::uint64_t time() { return machine->passes * 1000; }
+
+int lane() { return int(state.thread.x % 32); }
+const LaneValues* gather_warp(const LaneValues& mine) {
+  const unsigned index = state.block.x * (machine->launch.threads / 32) + state.thread.x / 32;
+  Warp& warp = machine->warps[index];
+  LaneValues* values = warp.values[warp.barrier.generation % 2];
+  values[lane()] = mine;
+  wait(warp.barrier, 32, 0);
+  return values;
+}
+
+void start_copy(void* to, const void* from) {
+  std::memset(to, 0xff, 16);
+  machine->running->copies.emplace_back(to, from);
+}
+void wait_copies() {
+  for (const auto& [to, from] : machine->running->copies) std::memcpy(to, from, 16);
+  machine->running->copies.clear();
+}
 
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {
   static std::mutex mutex;
@@ -107,6 +143,7 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
                      std::vector<uint4>(launch.shared_bytes / 16 + 1, make_uint4(~0u, ~0u, ~0u, 7)));
   here.blocks.resize(launch.blocks);
   here.clusters.resize(launch.blocks / launch.cluster);
+  here.warps.resize(launch.blocks * (launch.threads / 32));
   const std::size_t count = std::size_t(launch.blocks) * launch.threads;
   here.fibers.resize(count);
   char* memory = stacks(count);
@@ -126,6 +163,7 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
     if (random() % 2) std::reverse(alive.begin(), alive.end());
     for (const std::size_t k : alive) {
       here.running = &here.fibers[k];
+      if (here.running->waits && *here.running->waits == here.running->was) continue;
       state = here.running->state;
       swapcontext(&here.scheduler, &here.running->context);
     }

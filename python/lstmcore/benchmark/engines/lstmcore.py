@@ -1,4 +1,4 @@
-"""lstmcore: the TF1 cell API, streams, and the sequence functions."""
+"""lstmcore: the TF1 cell API, streams, the sequence functions, and whole models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 import lstmcore
 from lstmcore.benchmark.cases import Case, Direction, Inputs, Variant
+from lstmcore.models.description import Cell, CellSpec, StackLayer
 
 
 def _cell(weights: Direction, name: str) -> Any:
@@ -33,7 +34,10 @@ def variants(case: Case, inputs: Inputs, threads: int) -> dict[str, Variant]:
         return {"cell": _cell_steps(case, inputs, cells[0][0])} | {
             "step_into": _stream_steps(case, inputs, cells[0][0])
         }
-    return {"dynamic_rnn": _sequences(case, inputs, cells)}
+    variants = {"dynamic_rnn": _sequences(case, inputs, cells), "LSTM": _model(inputs)}
+    if not case.ragged and not case.bidirectional:
+        variants["push"] = _pushes(case, inputs)
+    return variants
 
 
 def _cell_steps(case: Case, inputs: Inputs, cell: Any) -> Variant:
@@ -84,3 +88,36 @@ def _sequences(case: Case, inputs: Inputs, cells: list[list[Any]]) -> Variant:
                 y = layer(directions, y)
 
     return Variant(run, lambda: y)
+
+
+def _model(inputs: Inputs) -> Variant:
+    model = _model_of(inputs)
+    y: Any = None
+
+    def run(n: int) -> None:
+        nonlocal y
+        for _ in range(n):
+            y = model(inputs.x, inputs.lengths, time_major=True)
+
+    return Variant(run, lambda: y)
+
+
+def _pushes(case: Case, inputs: Inputs) -> Variant:
+    stream = lstmcore.Stream(_model_of(inputs), batch_size=case.batch)
+    y: Any = None
+
+    def run(n: int) -> None:
+        nonlocal y
+        for _ in range(n):
+            stream.reset()
+            y = stream.push(inputs.x)
+
+    return Variant(run, lambda: y)
+
+
+def _model_of(inputs: Inputs) -> lstmcore.LSTM:
+    def cell(weights: Direction) -> Cell:
+        spec = CellSpec(weights.W.shape[0], weights.R.shape[0])
+        return Cell(spec, {"kernel": np.concatenate([weights.W, weights.R]), "bias": weights.b})
+
+    return lstmcore.LSTM.from_layers([StackLayer(*map(cell, both)) for both in inputs.layers])

@@ -1,0 +1,158 @@
+"""Whether the library is right: every path against float64, the same bits every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from abi import PATHS, Array, Library
+from layer import TOLERANCES, Call, Layer, Options, dtype_and_math, random_cell
+from sections import Section
+
+OPTIONS = {
+    "plain": Options(),
+    "all": Options(peepholes=True, cell_clip=0.4, lengths=True, state=True),
+    "reverse": Options(peepholes=True, lengths=True, state=True, reverse=True),
+    "projection": Options(num_proj=24, proj_clip=0.2, state=True),
+}
+# (T, N, I, H): odd ones, one row, sizes of each path, the sizes that are measured.
+SIZES = (
+    (3, 5, 7, 61),
+    (12, 1, 40, 200),
+    (7, 33, 19, 130),
+    (2, 9, 3, 30),
+    (1, 4, 5, 75),
+    (20, 8, 64, 256),
+    (5, 3, 32, 513),
+    (4, 64, 33, 1024),
+    (1000, 2, 12, 48),
+)
+MODES = ("float32", "tf32", "tf32x3", "float16", "bfloat16", "float64")
+
+
+def inputs(library: Library, size: tuple[int, ...], dtype: str, seed: int) -> Array:
+    steps, batch, width, _ = size
+    values = np.random.default_rng(seed).normal(size=(steps, batch, width))
+    return Array(library, values.shape, dtype).write(values)
+
+
+def check_one(
+    library: Library, size: tuple[int, ...], mode: str, option: str, section: Section
+) -> None:
+    """One layer through every path that can run it."""
+    steps, batch, width, units = size
+    dtype, math = dtype_and_math(mode)
+    options = OPTIONS[option]
+    cell = random_cell(width, units, options, dtype, seed=units + steps)
+    layer = Layer(library, cell, dtype, math)
+    x = inputs(library, size, dtype, seed=batch)
+    for path in PATHS:
+        plan = layer.plan(steps, batch, path)
+        if plan is None:
+            continue
+        row = {"size": list(size), "mode": mode, "options": option, "path": path}
+
+        def run(path: str = path) -> list[float]:
+            call = layer.call(x, options, path)
+            call.run()
+            library.synchronize()
+            return call.errors()
+
+        errors = section.attempt(f"{size} {mode} {option} {path}", run)
+        worst = None if errors is None else max(errors)
+        ok = worst is not None and worst <= TOLERANCES[mode]  # false for NaN
+        section.row(**row, runs_as=plan["path"], error=worst, ok=ok)
+        if not ok:
+            section.say(f"WRONG {size} {mode} {option} {path}: {worst}")
+    layer.close()
+
+
+def cases(smoke: bool, emulated: bool) -> Iterator[tuple[tuple[int, ...], str, str]]:
+    """The most telling first: a run that is cut short has seen each mode and option."""
+    if smoke:
+        for mode in MODES:
+            yield (3, 5, 7, 40), mode, "all"
+        return
+    for size in SIZES[3:5] if emulated else SIZES:
+        for option in OPTIONS:
+            for mode in MODES:
+                yield size, mode, option
+
+
+def correctness(library: Library, section: Section, smoke: bool, emulated: bool) -> None:
+    todo = list(cases(smoke, emulated))
+    for done, (size, mode, option) in enumerate(todo):
+        if not section.enough(2):
+            section.say(f"cut short after {done} of {len(todo)} cases")
+            break
+        check_one(library, size, mode, option, section)
+        if done % 20 == 0:
+            section.say(f"{done + 1} of {len(todo)}: {size} {mode} {option}")
+    rows = section.data["rows"]
+    wrong = sum(not row["ok"] for row in rows)
+    section.put(checked=len(rows), wrong=wrong)
+    section.say(f"{len(rows)} calls compared with float64, {wrong} wrong")
+
+
+def determinism(library: Library, section: Section, emulated: bool) -> None:
+    """The bits of 20 repeated calls, between which other sizes run."""
+    sizes = ((60, 1, 40, 256), (40, 32, 64, 512), (20, 64, 64, 1024))
+    runs = 20
+    if emulated:
+        sizes, runs = ((6, 5, 7, 13),), 3
+    between = small_call(library)
+    for size in sizes:
+        for mode in MODES[:-1]:
+            if section.enough(3):
+                section.attempt(
+                    f"{size} {mode}",
+                    lambda: _repeat(library, section, size, mode, runs, between),  # noqa: B023
+                )
+    section.say(f"{len(section.data['rows'])} calls repeated {runs} times")
+
+
+def small_call(library: Library) -> Call:
+    layer = Layer(library, random_cell(8, 20, Options(), "float32", 1), "float32")
+    return layer.call(inputs(library, (5, 3, 8, 20), "float32", 2))
+
+
+def _repeat(
+    library: Library, section: Section, size: tuple[int, ...], mode: str, runs: int, between: Call
+) -> None:
+    steps, batch, width, units = size
+    dtype, math = dtype_and_math(mode)
+    options = OPTIONS["all"]
+    layer = Layer(library, random_cell(width, units, options, dtype, 3), dtype, math)
+    x = inputs(library, size, dtype, 4)
+    for path in PATHS[1:]:
+        if layer.plan(steps, batch, path) is None:
+            continue
+        call, seen = layer.call(x, options, path), set()
+        for _ in range(runs):
+            call.run()
+            between.run()
+            library.synchronize()
+            seen.add(b"".join(out.bits().tobytes() for out in call.outputs()))
+        section.row(size=list(size), mode=mode, path=path, runs=runs, different=len(seen))
+        if len(seen) != 1:
+            section.say(f"NOT REPEATABLE {size} {mode} {path}: {len(seen)} results")
+    layer.close()
+
+
+def tiny(library: Library) -> list[str]:
+    """Three steps through every path in float32 and bfloat16; those that were wrong."""
+    wrong, size = [], (3, 5, 4, 24)
+    for dtype in ("float32", "bfloat16"):
+        options = OPTIONS["all"]
+        layer = Layer(library, random_cell(4, 24, options, dtype, 5), dtype)
+        for path in PATHS[1:]:
+            if layer.plan(3, 5, path) is None:
+                continue
+            call = layer.call(inputs(library, size, dtype, 6), options, path)
+            call.run()
+            library.synchronize()
+            if not max(call.errors()) <= TOLERANCES[dtype]:
+                wrong.append(f"{path} {dtype}")
+            print(f"tiny: {path} {dtype}", flush=True)
+        layer.close()
+    return wrong

@@ -1,0 +1,86 @@
+"""The short table at the end of a report."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+HEAD = ("shape", "mode", "floor", "target", "ours", "path", "cuDNN", "ratio", "goal", "over floor")
+
+
+def benchmark_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return report.get("sections", {}).get("benchmark", {}).get("rows", [])
+
+
+def best(row: dict[str, Any], part: str) -> float | None:
+    return (row.get(part) or {}).get("best_us")
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """As text, in the order of ``HEAD``; microseconds."""
+
+    def us(value: float | None) -> str:
+        return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+    plan = (row.get("ours") or {}).get("plan") or {}
+    return [
+        row["shape"],
+        row["mode"],
+        us(row["floor_us"]),
+        us(row["target_us"]),
+        us(best(row, "ours")),
+        plan.get("path", "-"),
+        us(best(row, "cudnn")),
+        f"{row['ratio']:.2f}" if "ratio" in row else "-",
+        f"{row['goal']:g}",
+        f"{row['over_floor']:.1f}" if "over_floor" in row else "-",
+    ]
+
+
+def ratios(report: dict[str, Any]) -> dict[str, float] | None:
+    """Geometric mean and least of cuDNN's time over ours; None where nothing was compared."""
+    found = [row["ratio"] for row in benchmark_rows(report) if "ratio" in row]
+    if not found:
+        return None
+    mean = math.exp(sum(map(math.log, found)) / len(found))
+    return {"count": len(found), "geometric_mean": mean, "least": min(found)}
+
+
+def checks(report: dict[str, Any]) -> list[str]:
+    """A line for each section: what it found, or why there is nothing."""
+    lines = []
+    for name, part in report.get("sections", {}).items():
+        notes = []
+        if "checked" in part:
+            notes.append(f"{part['checked']} calls compared, {part['wrong']} wrong")
+        if name == "determinism":
+            different = sum(row["different"] != 1 for row in part["rows"])
+            notes.append(f"{len(part['rows'])} calls repeated, {different} not the same")
+        if name == "sanitizer":
+            notes += [f"{row['tool']} {_clean(row['clean'])}" for row in part.get("rows", [])]
+        if "passed" in part:
+            notes.append("passed" if part["passed"] else "FAILED")
+        if part.get("errors"):
+            notes.append(f"{len(part['errors'])} errors, the first: {part['errors'][0]['what']}")
+        if part.get("cut_short"):
+            notes.append("cut short")
+        if "failed" in part:
+            notes.append(part["failed"])
+        lines.append(f"{name}: {'; '.join(notes) or 'done'} ({part.get('seconds', '?')} s)")
+    return lines
+
+
+def _clean(clean: bool | None) -> str:
+    return "did not end" if clean is None else "clean" if clean else "FOUND ERRORS"
+
+
+def text(report: dict[str, Any]) -> str:
+    rows = [list(HEAD), *(cells(row) for row in benchmark_rows(report))]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(HEAD))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    if summary := ratios(report):
+        lines.append(
+            f"{summary['count']} compared: geometric mean {summary['geometric_mean']:.2f}, "
+            f"least {summary['least']:.2f}"
+        )
+    return "\n".join([*lines, *checks(report)])

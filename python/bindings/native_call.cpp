@@ -1,0 +1,43 @@
+#include "native_call.h"
+
+#include <pybind11/pybind11.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace lstmcore {
+namespace python {
+namespace {
+
+namespace py = pybind11;
+
+// Python's signal handlers run on the main thread, which other threads need not take the GIL to know.
+bool signal_handler_raised() {
+  if (syscall(SYS_gettid) != getpid()) return false;
+  const PyGILState_STATE state = PyGILState_Ensure();
+  const bool raised = PyErr_CheckSignals() != 0;
+  PyGILState_Release(state);
+  return raised;
+}
+
+void warn_of_serial_calls() {
+  const PyGILState_STATE state = PyGILState_Ensure();
+  const int raised = PyErr_WarnEx(
+      PyExc_RuntimeWarning,
+      "lstmcore runs on one thread in this process: it was forked from one that had imported lstmcore, and "
+      "threads do not survive a fork. Start processes by spawn or forkserver to give them threads",
+      1);
+  PyGILState_Release(state);
+  if (raised) throw Interrupted("the warning of a forked process is an error");
+}
+
+}  // namespace
+
+const CallHooks call_hooks = {signal_handler_raised, warn_of_serial_calls};
+
+void rethrow(const Interrupted& interrupted) {
+  if (PyErr_Occurred()) throw py::error_already_set();
+  throw std::runtime_error(interrupted.what());
+}
+
+}  // namespace python
+}  // namespace lstmcore

@@ -386,6 +386,11 @@ REFUSED = {
         ValueError,
         "cell_fw, cell_bw: expected one device, got cuda:0 and cuda:1",
     ),
+    "out": (
+        lambda: twins()[1](values(N, I), [values(N, H)] * 2, out=(values(N, H), values(N, H))),
+        TypeError,
+        "out: not of a cell on cuda:0",
+    ),
     "stream": (lambda: lstmcore.Stream(twins()[1]), TypeError, "is on cuda:0"),
     "model's stream": (
         lambda: lstmcore.Stream(lstmcore.LSTM(3, 4, device="cuda")),

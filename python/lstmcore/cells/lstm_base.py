@@ -263,6 +263,8 @@ class LSTMCellBase(LayerRNNCell):
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
         if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
             raise TypeError("out: only for cells with state_is_tuple and no call of their own")
+        if self._where is not None:
+            raise TypeError(f"out: not of a cell on {self.device}")
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(f"out: expected a pair of arrays (c, h), received {type(out).__name__}")
         if not self.built:

@@ -261,10 +261,10 @@ class LSTMCellBase(LayerRNNCell):
         return super().__call__(inputs, state, scope)
 
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
-        if self._where is not None:
-            raise TypeError(f"out: only for cells on the CPU, this one is on {self.device}")
         if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
             raise TypeError("out: only for cells with state_is_tuple and no call of their own")
+        if self._where is not None:
+            raise TypeError(f"out: not of a cell on {self.device}")
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(f"out: expected a pair of arrays (c, h), received {type(out).__name__}")
         if not self.built:

@@ -1,4 +1,7 @@
-"""The emulator of tests/cuda for the tests in Python: built once, and made to fail on demand."""
+"""The emulator of tests/cuda for the tests in Python: built once, and made to fail on demand.
+
+The tests of tests/cuda themselves, whose grids are wide, are run by ``.ci/cuda``.
+"""
 
 import ctypes
 import os
@@ -8,8 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# The tests of tests/cuda that the Python tests run.
-PROGRAMS = ("test_cuda", "test_failures", "test_mma", "test_stepwise", "test_tiling")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
@@ -23,13 +24,13 @@ def build(folder):
     options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
     options += ["-DLSTMCORE_BENCH=OFF"]
     run(["cmake", "-S", str(ROOT), "-B", str(folder), *options])
-    targets = ["lstmcore_cuda_emulated", "cublas_emulator", *PROGRAMS]
+    targets = ["lstmcore_cuda_emulated", "cublas_emulator"]
     run(["cmake", "--build", str(folder), "--parallel", "2", "--target", *targets])
 
 
 @pytest.fixture(scope="session")
 def emulator_build(tmp_path_factory):
-    """The folder of libraries and programs; that of LSTMCORE_EMULATOR is taken as it is."""
+    """The folder of the libraries; that of LSTMCORE_EMULATOR is taken as it is."""
     if chosen := os.environ.get("LSTMCORE_EMULATOR"):
         return Path(chosen)
     folder = tmp_path_factory.mktemp("emulator")

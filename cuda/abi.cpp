@@ -6,6 +6,7 @@
 
 #include "layer.h"
 #include "plan.h"
+#include "ragged.h"
 
 using namespace lstmcore::cuda;
 
@@ -47,6 +48,15 @@ void check_forward(const lstmcore_cuda_forward& args) {
     if (args.lengths[n] < 0 || args.lengths[n] > args.steps)
       throw std::invalid_argument("lengths[" + std::to_string(n) + "]: expected 0 to " +
                                   std::to_string(args.steps) + ", got " + std::to_string(args.lengths[n]));
+}
+
+// What is made inside a capture would live and die with each launch of the graph.
+void refuse_capture(void* stream, const char* what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  LSTMCORE_CUDA_CHECK(cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &status));
+  if (status != cudaStreamCaptureStatusNone)
+    throw Error(LSTMCORE_CUDA_INVALID,
+                std::string("stream: ") + what + " while the stream is being captured");
 }
 
 int device_count(int* count, char* error) {
@@ -100,6 +110,7 @@ int synchronize(lstmcore_cuda_context* context, void* stream, char* error) {
 int allocate(int index, size_t bytes, void* stream, void** memory, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
+    refuse_capture(stream, "an array cannot be made");
     // Never 0 bytes: an empty array has an address too.
     LSTMCORE_CUDA_CHECK(
         cudaMallocAsync(memory, std::max<size_t>(bytes, 1), static_cast<cudaStream_t>(stream)));
@@ -130,9 +141,53 @@ int stream_wait(int index, void* stream, void* earlier, char* error) {
   });
 }
 
+int cublas_version(const lstmcore_cuda_context* context, int* version, char* error) {
+  return guarded(error, [&] { *version = context->context.products().cublas_version(); });
+}
+
+int device_of(const void* memory, int* index, char* error) {
+  return guarded(error, [&] {
+    cudaPointerAttributes attributes{};
+    LSTMCORE_CUDA_CHECK(cudaPointerGetAttributes(&attributes, memory));
+    const bool there = attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+    *index = there ? attributes.device : -1;
+  });
+}
+
+int copy_rows(int index, void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes,
+              size_t rows, void* stream, char* error) {
+  return guarded(error, [&] {
+    if (!bytes || !rows) return;
+    const DeviceGuard guard(index);
+    LSTMCORE_CUDA_CHECK(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, bytes, rows, cudaMemcpyDefault,
+                                          static_cast<cudaStream_t>(stream)));
+  });
+}
+
+int pad(int index, void* padded, const void* packed, const int64_t* offsets, int64_t batch, int64_t steps,
+        size_t row_bytes, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    refuse_capture(stream, "offsets cannot be read");
+    lstmcore::cuda::pad({padded, const_cast<void*>(packed), offsets, batch, steps, row_bytes},
+                        static_cast<cudaStream_t>(stream));
+  });
+}
+
+int unpad(int index, const void* padded, void* packed, const int64_t* offsets, int64_t batch, int64_t steps,
+          size_t row_bytes, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    refuse_capture(stream, "offsets cannot be read");
+    lstmcore::cuda::unpad({const_cast<void*>(padded), packed, offsets, batch, steps, row_bytes},
+                          static_cast<cudaStream_t>(stream));
+  });
+}
+
 const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI, device_count,  device,  create_context, destroy_context,
                                    create_layer,      destroy_layer, forward, plan,           synchronize,
-                                   allocate,          release,       copy,    stream_wait};
+                                   allocate,          release,       copy,    stream_wait,    cublas_version,
+                                   device_of,         copy_rows,     pad,     unpad};
 
 }  // namespace
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "stepwise.h"
+
 namespace lstmcore {
 namespace cuda {
 namespace {
-
-constexpr std::size_t kGemmWorkspace = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
 
 int attribute(cudaDeviceAttr name, int index) {
   int value = 0;
@@ -51,25 +51,33 @@ lstmcore_cuda_device describe_device(int index) {
 Context::Context(int device, const char* cublas)
     : index_(checked_index(device)),
       device_(describe_device(device)),
-      cublas_(cublas),
-      gemm_workspace_(kGemmWorkspace) {
-  LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&capture_stream_, cudaStreamNonBlocking));
-  LSTMCORE_CUDA_CHECK(cudaHostAlloc(reinterpret_cast<void**>(&fault_), sizeof *fault_, cudaHostAllocMapped));
-  *fault_ = 0;
-}
+      products_(cublas),
+      overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {}
 
 Context::~Context() {
   if (used_) cudaEventSynchronize(last_.get());
-  cudaFreeHost(fault_);
-  cudaStreamDestroy(capture_stream_);
 }
 
 void Context::check_fault() {
-  if (!*static_cast<volatile int*>(fault_)) return;
-  *fault_ = 0;
+  volatile int* fault = fault_.get();
+  if (!*fault) return;
+  *fault = 0;
   throw Error(
       LSTMCORE_CUDA_FAILED,
       "a persistent kernel waited too long for its neighbours, and stopped; its outputs are not valid");
+}
+
+// An event is of one device, and so must be the stream that records it.
+void Context::check_stream(cudaStream_t stream) {
+  if (!stream || stream == known_stream_) return;
+  const Event event;
+  const cudaError_t status = cudaEventRecord(event.get(), stream);
+  if (status == cudaErrorInvalidResourceHandle) {
+    cudaGetLastError();
+    throw Error(LSTMCORE_CUDA_INVALID, "stream: not a stream of cuda:" + std::to_string(index_));
+  }
+  check(status, "cudaEventRecord");
+  known_stream_ = stream;
 }
 
 Context::Call::Call(Context& context, cudaStream_t stream)
@@ -78,6 +86,7 @@ Context::Call::Call(Context& context, cudaStream_t stream)
   LSTMCORE_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
   captured_ = status != cudaStreamCaptureStatusNone;
   context.check_fault();
+  if (!captured_) context.check_stream(stream);
   if (context.used_ && !captured_) LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(stream, context.last_.get(), 0));
 }
 
@@ -87,17 +96,24 @@ Context::Call::~Call() {
   context_.used_ = cudaEventRecord(context_.last_.get(), stream_) == cudaSuccess || context_.used_;
 }
 
-char* Context::Call::scratch(std::size_t bytes) {
-  if (bytes > context_.scratch_.bytes()) {
-    if (captured_)
-      throw Error(LSTMCORE_CUDA_INVALID,
-                  "stream: a capture cannot allocate; call once with these sizes before it");
-    if (context_.used_) LSTMCORE_CUDA_CHECK(cudaEventSynchronize(context_.last_.get()));
-    context_.scratch_ = DeviceMemory();
-    ++context_.generation_;
-    context_.scratch_ = DeviceMemory(bytes);
+char* Context::Call::scratch(std::size_t bytes, bool needed) {
+  Context& context = context_;
+  if (bytes <= context.scratch_.bytes()) return context.scratch_.as<char>();
+  if (bytes >= context.refused_ && !needed) return nullptr;
+  if (captured_)
+    throw Error(LSTMCORE_CUDA_INVALID,
+                "stream: a capture cannot allocate; call once with these sizes before it");
+  if (context.used_) LSTMCORE_CUDA_CHECK(cudaEventSynchronize(context.last_.get()));
+  context.scratch_ = DeviceMemory();
+  ++context.generation_;
+  try {
+    context.scratch_ = DeviceMemory(bytes);
+  } catch (const Error& error) {
+    if (error.status != LSTMCORE_CUDA_OUT_OF_MEMORY || needed) throw;
+    context.refused_ = std::min(context.refused_, bytes);
+    return nullptr;
   }
-  return context_.scratch_.as<char>();
+  return context.scratch_.as<char>();
 }
 
 }  // namespace cuda

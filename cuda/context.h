@@ -3,9 +3,10 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <mutex>
 
-#include "cublas.h"
+#include "gemm.h"
 #include "lstmcore/cuda_abi.h"
 #include "status.h"
 
@@ -23,13 +24,14 @@ class Context {
 
   const lstmcore_cuda_device& device() const { return device_; }
   int index() const { return index_; }
-  Cublas& cublas() { return cublas_; }
-  cudaStream_t capture_stream() const { return capture_stream_; }
-  int* fault() const { return fault_; }
+  Products& products() { return products_; }
+  const Products& products() const { return products_; }
+  // Whether kernels may start before the one that they wait for has ended.
+  bool overlaps() const { return overlaps_; }
+  cudaStream_t capture_stream() const { return capture_stream_.get(); }
+  int* fault() const { return fault_.get(); }
   // Throws Error if a persistent kernel gave up waiting since the last time.
   void check_fault();
-  // Makes cuBLAS work on this stream.
-  void use(cudaStream_t stream) { cublas_.use(stream, gemm_workspace_.as<void>(), gemm_workspace_.bytes()); }
 
   // One call: alone on the host, after the calls before it on the device. The scratch memory is its own.
   class Call {
@@ -37,8 +39,10 @@ class Context {
     Call(Context& context, cudaStream_t stream);
     ~Call();
     bool captured() const { return captured_; }
-    // At least `bytes`. Another address than the last call's means that `generation` has changed.
-    char* scratch(std::size_t bytes);
+    // At least `bytes`, or null where the device has not so much left. Another address than the last call's
+    // means that `generation` has changed. A size that was refused once is refused from then on, so that
+    // calls do not give up the memory they have for trying again; unless it is `needed`.
+    char* scratch(std::size_t bytes, bool needed);
     std::int64_t generation() const { return context_.generation_; }
 
    private:
@@ -50,14 +54,19 @@ class Context {
   };
 
  private:
+  void check_stream(cudaStream_t stream);
+
   int index_;
   lstmcore_cuda_device device_;
-  Cublas cublas_;
-  DeviceMemory gemm_workspace_, scratch_;
+  Products products_;
+  bool overlaps_;
+  DeviceMemory scratch_;
+  std::size_t refused_ = SIZE_MAX;
   Event last_;
   bool used_ = false;
-  cudaStream_t capture_stream_ = nullptr;
-  int* fault_ = nullptr;  // host memory that the device writes to
+  Stream capture_stream_;
+  MappedFlag fault_;
+  cudaStream_t known_stream_ = nullptr;  // the latest that was found to be of this device
   std::int64_t generation_ = 0;
   std::mutex mutex_;
 };

@@ -2,25 +2,23 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <string>
 
-#include "status.h"
+#include "cublas_functions.h"
 
 namespace lstmcore {
 namespace cuda {
 namespace {
 
-// The values of cublas_api.h and library_types.h that are used here; NVIDIA keeps them within a major
-// version.
-constexpr int kSuccess = 0, kNotInitialized = 1, kAllocFailed = 3;
-constexpr int kNoTranspose = 0;
-constexpr int kReal32 = 0, kReal64 = 1, kReal16 = 2, kReal16Brain = 14;
-constexpr int kCompute32 = 68, kCompute64 = 70, kCompute32Tf32 = 77;
-constexpr int kDefaultAlgorithm = -1;
-constexpr int kOldest = 110300;  // 11.3: bfloat16 products into float32
+constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
+constexpr std::size_t kPlans = 64;
+// Claimed of the arrays at most, so that arrays which are better aligned get the same algorithm.
+constexpr std::uint32_t kAlignment = 16;
 
-constexpr const char* kNames[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"};
+constexpr const char* kNames[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
 
+// Null where `file` is null and there is none.
 void* open_library(const char* file) {
   if (file) {
     if (void* library = dlopen(file, RTLD_NOW | RTLD_LOCAL)) return library;
@@ -29,46 +27,36 @@ void* open_library(const char* file) {
   for (const int mode : {RTLD_NOW | RTLD_NOLOAD, RTLD_NOW})
     for (const char* name : kNames)
       if (void* library = dlopen(name, mode)) return library;
-  throw Error(
-      LSTMCORE_CUDA_UNAVAILABLE,
-      "cuBLAS was not found: install the package nvidia-cublas, or name libcublas.so in LSTMCORE_CUBLAS");
-}
-
-const char* status_text(int status) {
-  switch (status) {
-    case kNotInitialized:
-      return "not initialized (is there a working GPU?)";
-    case kAllocFailed:
-      return "out of memory";
-    case 7:
-      return "invalid value";
-    case 8:
-      return "not for this architecture";
-    case 13:
-      return "execution failed";
-    case 15:
-      return "not supported";
-    default:
-      return "failed";
-  }
-}
-
-void check_cublas(int status, const char* call) {
-  if (status == kSuccess) return;
-  throw Error(
-      status == kAllocFailed ? LSTMCORE_CUDA_OUT_OF_MEMORY : LSTMCORE_CUDA_FAILED,
-      std::string(call) + ": " + status_text(status) + " (cuBLAS status " + std::to_string(status) + ")");
+  return nullptr;
 }
 
 template <class F>
 void resolve(void* library, const char* name, F*& function) {
   function = reinterpret_cast<F*>(dlsym(library, name));
   if (!function)
-    throw Error(LSTMCORE_CUDA_UNAVAILABLE,
-                std::string("cuBLAS has no ") + name + "; it must be 11.3 or newer");
+    throw Error(LSTMCORE_CUDA_UNAVAILABLE, std::string("cuBLAS is too old or not whole: it has no ") + name +
+                                               "; 12.0 or newer is needed");
 }
 
-int data_type(int dtype) {
+std::unique_ptr<const CublasLt> resolve_all(void* library) {
+  auto lt = std::make_unique<CublasLt>();
+  resolve(library, "cublasLtGetVersion", lt->version);
+  resolve(library, "cublasLtCreate", lt->create);
+  resolve(library, "cublasLtDestroy", lt->destroy);
+  resolve(library, "cublasLtMatmulDescCreate", lt->create_operation);
+  resolve(library, "cublasLtMatmulDescDestroy", lt->destroy_operation);
+  resolve(library, "cublasLtMatrixLayoutCreate", lt->create_layout);
+  resolve(library, "cublasLtMatrixLayoutDestroy", lt->destroy_layout);
+  resolve(library, "cublasLtMatrixLayoutSetAttribute", lt->set_layout);
+  resolve(library, "cublasLtMatmulPreferenceCreate", lt->create_preference);
+  resolve(library, "cublasLtMatmulPreferenceDestroy", lt->destroy_preference);
+  resolve(library, "cublasLtMatmulPreferenceSetAttribute", lt->set_preference);
+  resolve(library, "cublasLtMatmulAlgoGetHeuristic", lt->find);
+  resolve(library, "cublasLtMatmul", lt->multiply);
+  return lt;
+}
+
+CublasType data_type(int dtype) {
   switch (dtype) {
     case LSTMCORE_CUDA_FLOAT32:
       return kReal32;
@@ -81,62 +69,121 @@ int data_type(int dtype) {
   }
 }
 
+std::uint32_t alignment_of(const Gemm& gemm) {
+  const auto all = reinterpret_cast<std::uintptr_t>(gemm.A) | reinterpret_cast<std::uintptr_t>(gemm.B) |
+                   reinterpret_cast<std::uintptr_t>(gemm.C) | kAlignment;
+  return std::uint32_t(all & (~all + 1));  // the lowest bit
+}
+
+// What one of cuBLAS's functions has created.
+using Owned = std::unique_ptr<void, int (*)(void*)>;
+
+template <class Create, class... Arguments>
+Owned create(const char* call, Create function, int (*destroy)(void*), Arguments... arguments) {
+  void* created = nullptr;
+  check_cublas(function(&created, arguments...), call);
+  return Owned(created, destroy);
+}
+
 }  // namespace
 
-struct Cublas::Functions {
-  int (*create)(void**);
-  int (*destroy)(void*);
-  int (*version)(void*, int*);
-  int (*set_stream)(void*, cudaStream_t);
-  int (*set_workspace)(void*, void*, std::size_t);
-  int (*gemm)(void*, int, int, int, int, int, const void*, const void*, int, int, long long, const void*, int,
-              int, long long, const void*, void*, int, int, long long, int, int, int);
+struct Cublas::Plan {
+  Owned operation, A, B, C;
+  CublasAlgorithm algorithm{};
+  bool found = false;
 };
 
-Cublas::Cublas(const char* file) {
+std::unique_ptr<Cublas> Cublas::open(const char* file) {
+  if (file && std::string(file) == "none") return nullptr;
   void* library = open_library(file);  // never closed: others may have it too
-  auto functions = std::make_unique<Functions>();
-  resolve(library, "cublasCreate_v2", functions->create);
-  resolve(library, "cublasDestroy_v2", functions->destroy);
-  resolve(library, "cublasGetVersion_v2", functions->version);
-  resolve(library, "cublasSetStream_v2", functions->set_stream);
-  resolve(library, "cublasSetWorkspace_v2", functions->set_workspace);
-  resolve(library, "cublasGemmStridedBatchedEx", functions->gemm);
-  int version = 0;
-  check_cublas(functions->create(&handle_), "cublasCreate");
-  functions->version(handle_, &version);
-  if (version < kOldest) {
-    functions->destroy(handle_);
-    throw Error(LSTMCORE_CUDA_UNAVAILABLE,
-                "cuBLAS must be 11.3 or newer, found version " + std::to_string(version));
-  }
-  functions_ = std::move(functions);
+  return library ? std::unique_ptr<Cublas>(new Cublas(library)) : nullptr;
 }
 
-Cublas::~Cublas() { functions_->destroy(handle_); }
-
-void Cublas::use(cudaStream_t stream, void* workspace, std::size_t bytes) {
-  check_cublas(functions_->set_stream(handle_, stream), "cublasSetStream");
-  // After the stream: to set a stream puts the library's own workspace back.
-  check_cublas(functions_->set_workspace(handle_, workspace, bytes), "cublasSetWorkspace");
+Cublas::Cublas(void* library) : lt_(resolve_all(library)), version_(int(lt_->version())) {
+  if (version_ < kOldestCublas)
+    throw Error(LSTMCORE_CUDA_UNAVAILABLE, "cuBLAS is too old: 12.0 or newer is needed, found " +
+                                               std::to_string(version_ / 10000) + "." +
+                                               std::to_string(version_ / 100 % 100));
+  workspace_ = DeviceMemory(kWorkspace);
+  handle_ = create("cublasLtCreate", lt_->create, lt_->destroy);
 }
 
-void Cublas::multiply(const Gemm& gemm, int dtype, bool tf32) {
-  const bool wide = dtype == LSTMCORE_CUDA_FLOAT64;
+Cublas::~Cublas() = default;
+
+bool Cublas::multiply(const Gemm& gemm, int dtype, bool tf32, cudaStream_t stream) {
+  const Plan& found = plan(gemm, dtype, tf32);
+  if (!found.found) return false;
   const float one32 = 1, beta32 = gemm.add ? 1 : 0;
   const double one64 = 1, beta64 = gemm.add ? 1 : 0;
+  const bool wide = dtype == LSTMCORE_CUDA_FLOAT64;
   const void* alpha = wide ? static_cast<const void*>(&one64) : &one32;
   const void* beta = wide ? static_cast<const void*>(&beta64) : &beta32;
+  check_cublas(lt_->multiply(handle_.get(), found.operation.get(), alpha, gemm.B, found.A.get(), gemm.A,
+                             found.B.get(), beta, gemm.C, found.C.get(), gemm.C, found.C.get(),
+                             &found.algorithm, workspace_.as<void>(), workspace_.bytes(), stream),
+               "cublasLtMatmul");
+  return true;
+}
+
+const Cublas::Plan& Cublas::plan(const Gemm& gemm, int dtype, bool tf32) {
+  const std::uint32_t alignment = alignment_of(gemm);
+  const Key key{gemm.M,     gemm.N,        gemm.K,        gemm.lda, gemm.ldb, gemm.ldc,
+                gemm.count, gemm.stride_a, gemm.stride_c, dtype,    tf32,     alignment};
+  const auto entry =
+      std::find_if(plans_.begin(), plans_.end(), [&](const auto& plan) { return plan.first == key; });
+  if (entry != plans_.end()) {
+    plans_.splice(plans_.begin(), plans_, entry);
+  } else {
+    plans_.emplace_front(key, make_plan(gemm, dtype, tf32, alignment));
+    if (plans_.size() > kPlans) plans_.pop_back();
+  }
+  return *plans_.front().second;
+}
+
+// Always the first algorithm that the heuristics name. It must not add parts of a sum in place, whose order
+// could change from run to run, and with float32 as such it may use no tensor cores and no narrower inputs.
+std::unique_ptr<Cublas::Plan> Cublas::make_plan(const Gemm& gemm, int dtype, bool tf32,
+                                                std::uint32_t alignment) const {
+  const bool wide = dtype == LSTMCORE_CUDA_FLOAT64, single = dtype == LSTMCORE_CUDA_FLOAT32;
   const int type = data_type(dtype), result = wide ? kReal64 : kReal32;
-  const int compute = wide                                     ? kCompute64
-                      : tf32 && dtype == LSTMCORE_CUDA_FLOAT32 ? kCompute32Tf32
-                                                               : kCompute32;
+  const int compute = wide ? kCompute64 : single && tf32 ? kCompute32Tf32 : kCompute32;
+  const auto layout = [&](int kind, std::int64_t rows, std::int64_t columns, std::int64_t ld,
+                          std::int64_t stride) {
+    Owned owned = create("cublasLtMatrixLayoutCreate", lt_->create_layout, lt_->destroy_layout, kind,
+                         std::uint64_t(rows), std::uint64_t(columns), ld);
+    const auto count = std::int32_t(gemm.count);
+    check_cublas(lt_->set_layout(owned.get(), kBatchCount, &count, sizeof count),
+                 "cublasLtMatrixLayoutSetAttribute");
+    check_cublas(lt_->set_layout(owned.get(), kBatchOffset, &stride, sizeof stride),
+                 "cublasLtMatrixLayoutSetAttribute");
+    return owned;
+  };
   // cuBLAS is column-major: C' = B' A'.
-  check_cublas(functions_->gemm(handle_, kNoTranspose, kNoTranspose, int(gemm.N), int(gemm.M), int(gemm.K),
-                                alpha, gemm.B, type, int(gemm.ldb), 0, gemm.A, type, int(gemm.lda),
-                                gemm.stride_a, beta, gemm.C, result, int(gemm.ldc), gemm.stride_c,
-                                int(gemm.count), compute, kDefaultAlgorithm),
-               "cublasGemmStridedBatchedEx");
+  std::unique_ptr<Plan> plan(new Plan{
+      create("cublasLtMatmulDescCreate", lt_->create_operation, lt_->destroy_operation, compute, result),
+      layout(type, gemm.N, gemm.K, gemm.ldb, 0), layout(type, gemm.K, gemm.M, gemm.lda, gemm.stride_a),
+      layout(result, gemm.N, gemm.M, gemm.ldc, gemm.stride_c)});
+
+  const Owned preference =
+      create("cublasLtMatmulPreferenceCreate", lt_->create_preference, lt_->destroy_preference);
+  const auto prefer = [&](int attribute, auto value) {
+    check_cublas(lt_->set_preference(preference.get(), attribute, &value, sizeof value),
+                 "cublasLtMatmulPreferenceSetAttribute");
+  };
+  prefer(kMaxWorkspace, workspace_.bytes());
+  prefer(kReductionSchemes, std::uint32_t(kReduceInWorkspace));
+  for (const int array : {kAlignmentA, kAlignmentB, kAlignmentC, kAlignmentD}) prefer(array, alignment);
+  if (single && !tf32)
+    prefer(kImplementations, ~std::uint64_t(kTensorCores | kInput16 | kInput16Brain | kInputTf32));
+
+  CublasHeuristic heuristic{};
+  int found = 0;
+  const int status = lt_->find(handle_.get(), plan->operation.get(), plan->A.get(), plan->B.get(),
+                               plan->C.get(), plan->C.get(), preference.get(), 1, &heuristic, &found);
+  if (status != kCublasNotSupported) check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
+  plan->found = status == kCublasSuccess && found > 0 && heuristic.state == kCublasSuccess;
+  plan->algorithm = heuristic.algorithm;
+  return plan;
 }
 
 }  // namespace cuda

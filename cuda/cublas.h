@@ -1,47 +1,42 @@
-// cuBLAS, found at run time: the library neither links it nor brings it along.
+// cuBLASLt, found at run time: the library neither links it nor brings it along.
 #pragma once
 
-#include <cuda_runtime.h>
-
-#include <cstdint>
+#include <array>
+#include <list>
 #include <memory>
+
+#include "gemm.h"
+#include "status.h"
 
 namespace lstmcore {
 namespace cuda {
 
-// C = A B, or C += A B. Row-major: A [M, K], B [K, N], C [M, N] with these distances between rows, `count`
-// times, with these distances between the arrays of A and of C.
-struct Gemm {
-  std::int64_t M, N, K;
-  const void* A;
-  std::int64_t lda;
-  const void* B;
-  std::int64_t ldb;
-  void* C;
-  std::int64_t ldc;
-  bool add = false;
-  std::int64_t count = 1, stride_a = 0, stride_c = 0;
-};
+struct CublasLt;  // its functions
 
-// A handle on the current device. Throws Error: UNAVAILABLE where there is no library or an old one.
 class Cublas {
  public:
-  // `file`: the library, or null for one that is loaded already or that the loader finds.
-  explicit Cublas(const char* file);
+  // Null where there is none; see Products.
+  static std::unique_ptr<Cublas> open(const char* file);
   ~Cublas();
-  Cublas(const Cublas&) = delete;
-  Cublas& operator=(const Cublas&) = delete;
 
-  // Later products are enqueued on `stream` and use this workspace alone, so that repeated runs give the same
-  // bits.
-  void use(cudaStream_t stream, void* workspace, std::size_t bytes);
-  // A and B of `dtype` (lstmcore_cuda_dtype), C float32, or float64 with float64.
-  void multiply(const Gemm& gemm, int dtype, bool tf32);
+  // False where cuBLAS has no algorithm for it, and nothing is enqueued. Throws Error.
+  bool multiply(const Gemm& gemm, int dtype, bool tf32, cudaStream_t stream);
+  int version() const { return version_; }
 
  private:
-  struct Functions;
-  std::unique_ptr<const Functions> functions_;
-  void* handle_ = nullptr;
+  // What an algorithm depends on: sizes, distances between rows and arrays, type, math, alignment.
+  using Key = std::array<std::int64_t, 12>;
+  struct Plan;
+
+  explicit Cublas(void* library);
+  const Plan& plan(const Gemm& gemm, int dtype, bool tf32);
+  std::unique_ptr<Plan> make_plan(const Gemm& gemm, int dtype, bool tf32, std::uint32_t alignment) const;
+
+  std::unique_ptr<const CublasLt> lt_;
+  int version_ = 0;
+  DeviceMemory workspace_;
+  std::unique_ptr<void, int (*)(void*)> handle_{nullptr, nullptr};
+  std::list<std::pair<Key, std::unique_ptr<Plan>>> plans_;  // the latest first
 };
 
 }  // namespace cuda

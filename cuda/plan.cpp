@@ -213,7 +213,8 @@ lstmcore_cuda_plan make_plan(const lstmcore_cuda_device& device, const lstmcore_
   if (path == LSTMCORE_CUDA_AUTO || path == LSTMCORE_CUDA_STEPWISE) {
     best.path = LSTMCORE_CUDA_STEPWISE;
     best.estimated_step_us = stepwise_us(spec, batch);
-    if (path == LSTMCORE_CUDA_STEPWISE) return best;
+    // A persistent kernel would load all of R for a single step.
+    if (path == LSTMCORE_CUDA_STEPWISE || steps == 1) return best;
   }
   const int first = path == LSTMCORE_CUDA_AUTO ? LSTMCORE_CUDA_BLOCK : path;
   const int last = path == LSTMCORE_CUDA_AUTO ? LSTMCORE_CUDA_GRID : path;

@@ -30,6 +30,21 @@ static __device__ __forceinline__ std::uint64_t nanoseconds() {
   return time;
 }
 
+// A kernel that was launched to overlap the one before it: what that one writes is there after this. Every
+// thread calls it, so that what waits for this kernel has waited for those before it too.
+static __device__ __forceinline__ void wait_for_kernel_before() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// The next kernel, if it was launched so, may start when every block has called this or has ended.
+static __device__ __forceinline__ void let_next_kernel_start() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 // Each of the four words is whole; nothing is said of their order.
 static __device__ __forceinline__ uint4 relaxed_load(const uint4* address) {
   uint4 v;

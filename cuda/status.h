@@ -4,10 +4,12 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "cublas_functions.h"
 #include "lstmcore/cuda_abi.h"
 
 namespace lstmcore {
@@ -18,6 +20,12 @@ struct Error : std::runtime_error {
   lstmcore_cuda_status status;
 };
 
+// After these every call fails, in this process: a kernel has gone wrong.
+inline bool is_sticky(cudaError_t status) {
+  return status == cudaErrorIllegalAddress || status == cudaErrorLaunchTimeout || status == cudaErrorAssert ||
+         (status >= cudaErrorHardwareStackError && status <= cudaErrorLaunchFailure);
+}
+
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // so that an error which is over does not turn up at the next launch
@@ -25,9 +33,38 @@ inline void check(cudaError_t status, const char* call) {
                     : status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver
                         ? LSTMCORE_CUDA_UNAVAILABLE
                         : LSTMCORE_CUDA_FAILED;
-  throw Error(kind, std::string(call) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status));
+  throw Error(kind, std::string(call) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status) +
+                        (is_sticky(status) ? "; CUDA works again when the process is restarted" : ""));
 }
 #define LSTMCORE_CUDA_CHECK(call) ::lstmcore::cuda::check((call), #call)
+
+inline const char* cublas_status_text(int status) {
+  switch (status) {
+    case kCublasNotInitialized:
+      return "not initialized (is there a working GPU?)";
+    case kCublasAllocFailed:
+      return "out of memory";
+    case kCublasInvalidValue:
+      return "invalid value";
+    case kCublasArchMismatch:
+      return "not for this architecture";
+    case kCublasExecutionFailed:
+      return "execution failed";
+    case kCublasInternalError:
+      return "internal error";
+    case kCublasNotSupported:
+      return "not supported";
+    default:
+      return "failed";
+  }
+}
+
+inline void check_cublas(int status, const char* call) {
+  if (status == kCublasSuccess) return;
+  throw Error(status == kCublasAllocFailed ? LSTMCORE_CUDA_OUT_OF_MEMORY : LSTMCORE_CUDA_FAILED,
+              std::string(call) + ": " + cublas_status_text(status) + " (cuBLAS status " +
+                  std::to_string(status) + ")");
+}
 
 // Makes `device` the current one while it lives.
 class DeviceGuard {
@@ -36,6 +73,11 @@ class DeviceGuard {
     LSTMCORE_CUDA_CHECK(cudaGetDevice(&before_));
     if (device != before_) LSTMCORE_CUDA_CHECK(cudaSetDevice(device));
     changed_ = device != before_;
+  }
+  // For destructors: after a sticky error there is nothing left to be done.
+  DeviceGuard(int device, std::nothrow_t) noexcept {
+    changed_ =
+        cudaGetDevice(&before_) == cudaSuccess && device != before_ && cudaSetDevice(device) == cudaSuccess;
   }
   ~DeviceGuard() {
     if (changed_) cudaSetDevice(before_);
@@ -85,6 +127,34 @@ class Event {
 
  private:
   cudaEvent_t event_ = nullptr;
+};
+
+class Stream {
+ public:
+  Stream() { LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+// An int of the host that kernels can write to; 0 at first.
+class MappedFlag {
+ public:
+  MappedFlag() {
+    LSTMCORE_CUDA_CHECK(cudaHostAlloc(reinterpret_cast<void**>(&flag_), sizeof *flag_, cudaHostAllocMapped));
+    *flag_ = 0;
+  }
+  ~MappedFlag() { cudaFreeHost(flag_); }
+  MappedFlag(const MappedFlag&) = delete;
+  MappedFlag& operator=(const MappedFlag&) = delete;
+  int* get() const { return flag_; }
+
+ private:
+  int* flag_ = nullptr;
 };
 
 }  // namespace cuda

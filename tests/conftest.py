@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from cuda_emulator import emulator_build, gpu  # noqa: F401
 from lstmcore.variables.graph import Graph
 
 # Where a failure stops a change, the same examples are drawn each time; elsewhere new ones.

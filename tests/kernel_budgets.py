@@ -40,10 +40,16 @@ BUDGETS = (
     Budget(r"persistent_kernel<\w+, 4, \w+>", 248, "ffma", True),
     Budget(r"persistent_kernel<\w+, 8, \w+>", 255, "ffma", True),
     Budget(r"mma_kernel<\w+, [12], \w+>", 255, "mma", True),
+    Budget(r"plain_gemm_kernel<double>", 96),
+    Budget(r"plain_gemm_kernel<\w+>", 72, "ffma"),
+    Budget(r"fused_step_kernel<double, \d, \d>", 112, "any", True),
+    Budget(r"fused_step_kernel<(float, \d, 1|\w+, \d, 2)>", 128, "ffma", True),
+    Budget(r"fused_step_kernel<\w+, \d, \d>", 96, "ffma"),
     Budget(r"gates_kernel<double>", 80),
     Budget(r"gates_kernel<\w+>", 48),
     Budget(r"projection_kernel<\w+>", 40),
     Budget(r"set_outputs_kernel", 40),
+    Budget(r"move_kernel<[\w ]+>", 48),
 )
 
 Kernel = tuple[str, str]  # architecture, short name

@@ -1,41 +1,15 @@
 """Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
 
-import subprocess
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
 
 import lstmcore
+from cuda_emulator import run
 from lstmcore import cuda
 
-ROOT = Path(__file__).parent.parent
-C_TESTS = ["test_cuda", "test_mma", "test_tiling"]
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    build = tmp_path_factory.mktemp("emulator")
-    options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
-    options += ["-DLSTMCORE_BENCH=OFF"]
-    run(["cmake", "-S", str(ROOT), "-B", str(build), *options])
-    targets = ["lstmcore_cuda_emulated", "cublas_emulator", *C_TESTS]
-    run(["cmake", "--build", str(build), "--parallel", "2", "--target", *targets])
-    return build
-
-
-def run(command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, **options)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-@pytest.fixture
-def gpu(built, monkeypatch):
-    folder = built / "tests" / "cuda"
-    monkeypatch.setenv("LSTMCORE_CUDA_LIBRARY", str(folder / "liblstmcore_cuda_emulated.so"))
-    monkeypatch.setenv("LSTMCORE_CUBLAS", str(folder / "libcublas_emulator.so"))
 
 
 def model(**options):
@@ -54,15 +28,6 @@ def relative_error(got, want):
 
 def close(got, want, dtype):
     assert relative_error(got, want) < TOLERANCES[dtype]
-
-
-@pytest.mark.parametrize("test", C_TESTS)
-def test_the_c_interface(built, test):
-    out = run(
-        [str(built / "tests/cuda" / test)],
-        env={"LSTMCORE_CUBLAS": str(built / "tests/cuda/libcublas_emulator.so")},
-    )
-    assert out.endswith(" 0 failures\n")
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
@@ -87,18 +52,18 @@ def test_as_on_the_cpu(gpu, dtype, path):
 
 
 def test_tensor_cores_as_math_allows(gpu):
-    lstm, x = model(), inputs(9, 6, 5)
+    lstm, x = lstmcore.LSTM(5, 80, 2, use_peepholes=True, seed=3), inputs(8, 6, 5)
     want = lstm(x)
-    errors = {}
-    for math, kernel in {"ieee": "fma", "tf32x3": "mma", "tf32": "mma"}.items():
+    errors, kernels = {}, {}
+    for math in ("ieee", "tf32x3", "tf32"):
         on_gpu = lstm.to("cuda", math=math)
-        plans = on_gpu._on_cuda.plan(6, 9, "grid")
-        assert [plan["kernel"] for plan in plans] == [kernel, kernel]
+        kernels[math] = on_gpu.plan(6, 8, "grid")[0]["kernel"]
         errors[math] = relative_error(on_gpu(x, path="grid"), want)
+    assert (kernels["ieee"], kernels["tf32"]) == ("fma", "mma")
     assert errors["ieee"] < 2e-6
     assert errors["tf32x3"] < 5e-6
     assert 5e-6 < errors["tf32"] < 2e-3
-    assert lstm.to("cuda")._on_cuda.plan(6, 9, "stepwise")[0]["kernel"] is None
+    assert lstm.to("cuda").plan(6, 8, "stepwise")[0]["kernel"] is None
 
 
 @pytest.mark.parametrize("time_major", [False, True])
@@ -133,6 +98,38 @@ def test_repeated_calls_give_the_same_bits(gpu):
         np.testing.assert_array_equal(on_gpu(x), first)
 
 
+def test_without_cublas_lstmcore_multiplies(gpu, monkeypatch):
+    lstm, x = model(num_proj=4), inputs(6, 5, 5)
+    on_gpu = lstm.to("cuda")
+    assert {plan["products"] for plan in on_gpu.plan(5, 6)} == {"cublasLt 13.10.0"}
+    monkeypatch.setenv("LSTMCORE_CUBLAS", "none")
+    without = lstm.to("cuda")
+    assert {plan["products"] for plan in without.plan(5, 6)} == {"lstmcore"}
+    close(without(x), lstm(x), "float32")
+    close(without(x), on_gpu(x), "float32")
+
+
+def test_where_cublas_is_looked_for(monkeypatch, tmp_path):
+    monkeypatch.delenv("LSTMCORE_CUBLAS", raising=False)
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setattr("sys.path", [str(tmp_path / "site")])
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    found = []
+    for place in (
+        "conda/lib/libcublasLt.so.12",
+        "site/nvidia/cublas/lib/libcublasLt.so.12",
+        "site/nvidia/cu13/lib/libcublasLt.so.13",
+    ):
+        assert cuda.cublas_file() == (found[-1] if found else None)
+        file = tmp_path / place
+        file.parent.mkdir(parents=True)
+        file.touch()
+        found.append(str(file))
+    assert cuda.cublas_file() == found[-1]
+    monkeypatch.setenv("LSTMCORE_CUBLAS", "none")
+    assert cuda.cublas_file() == "none"
+
+
 def test_bfloat16_rounds_to_even():
     values = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -np.inf, np.nan, 3.4e38], np.float32)
     got = (cuda._as_bfloat16(values).astype(np.uint32) << 16).view(np.float32)
@@ -152,11 +149,11 @@ def test_bfloat16_rounds_to_even():
         (lambda m, x: m.to("cuda")(x, [1]), ValueError, "lengths: expected 2"),
         (lambda m, x: m.to("cuda")(x, path="fast"), ValueError, "path: expected one of"),
         (lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"), ValueError, "path"),
-        (lambda m, x: m.to("cuda")([[1.0]]), ValueError, "x: expected an array"),
+        (lambda m, x: m.to("cuda")([[1.0]]), TypeError, "x must be a NumPy array"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, device=1)), ValueError, "got one on cuda:1"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, "float16")), TypeError, "expected float32"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x[0])), ValueError, "x: expected an array"),
-        (lambda m, x: m.to("cuda")(cuda.asarray(x[:, :, :3])), ValueError, "depth 5, got 3"),
+        (lambda m, x: m.to("cuda")(cuda.asarray(x[:, :, :3])), ValueError, "x: expected depth 5"),
         (lambda m, x: m(x, path="grid"), ValueError, "models on a GPU"),
         (lambda m, x: cuda.asarray(np.zeros(3, np.int32)), TypeError, "expected floats"),
     ],
@@ -182,3 +179,12 @@ def test_no_library_and_no_cublas(gpu, monkeypatch):
     with pytest.raises(RuntimeError, match="device='cuda': LSTMCORE_CUDA_LIBRARY"):
         model().to("cuda")
     assert model().to("auto").device == "cpu"
+
+
+def test_nothing_of_it_is_imported_before_it_is_wanted():
+    code = (
+        "import sys, lstmcore; x = lstmcore.LSTMCell(3)\n"
+        "assert not {'lstmcore.cuda', 'lstmcore.gpu', 'lstmcore.cells.on_gpu'} & set(sys.modules)\n"
+        "assert lstmcore.cuda.device_count() >= 0"
+    )
+    run([sys.executable, "-c", code])

@@ -71,10 +71,9 @@ def cublas_folder() -> Path | None:
 
 def load_cublas() -> None:
     """So that the library finds it in the process."""
-    if folder := cublas_folder():
-        for name in ("libcublasLt.so", "libcublas.so"):
-            if found := sorted(folder.glob(f"{name}.1?")):
-                ctypes.CDLL(str(found[-1]), mode=ctypes.RTLD_GLOBAL)
+    folder = cublas_folder()
+    if folder and (found := sorted(folder.glob("libcublasLt.so.1?"))):
+        ctypes.CDLL(str(found[-1]), mode=ctypes.RTLD_GLOBAL)
 
 
 def to_bits(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -35,7 +35,7 @@ typedef enum {
 // How a time loop runs. AUTO: the planner's choice.
 typedef enum {
   LSTMCORE_CUDA_AUTO = 0,
-  LSTMCORE_CUDA_STEPWISE = 1,  // a GEMM and a kernel of the gates per step
+  LSTMCORE_CUDA_STEPWISE = 1,  // products and a kernel of the gates per step
   LSTMCORE_CUDA_BLOCK = 2,     // one multiprocessor holds R, for each group of rows
   LSTMCORE_CUDA_CLUSTER = 3,   // one cluster holds R, for each group of rows
   LSTMCORE_CUDA_GRID = 4       // many multiprocessors hold R, for each group of rows
@@ -126,7 +126,8 @@ typedef struct {
   int version;
   int (*device_count)(int* count, char* error);
   int (*device)(int index, lstmcore_cuda_device* device, char* error);
-  // `cublas` is the file to load; null: one that the process has loaded, or that the loader finds.
+  // `cublas` is the file of cuBLASLt to load; null: one that the process has loaded or that the loader finds,
+  // and products by the library's own kernel where there is none; "none": by that kernel.
   int (*create_context)(int device, const char* cublas, lstmcore_cuda_context** context, char* error);
   void (*destroy_context)(lstmcore_cuda_context* context);  // after its layers
   int (*create_layer)(lstmcore_cuda_context* context, const lstmcore_cuda_spec* spec,
@@ -144,6 +145,19 @@ typedef struct {
   int (*copy)(int device, void* to, const void* from, size_t bytes, void* stream, char* error);
   // Later work of `stream` waits for the present work of `earlier`.
   int (*stream_wait)(int device, void* stream, void* earlier, char* error);
+  // Of the cuBLAS in use, as 10000 major + 100 minor + patch; 0 without one.
+  int (*cublas_version)(const lstmcore_cuda_context* context, int* version, char* error);
+  // The device that an address is on; -1 where it is no device memory.
+  int (*device_of)(const void* memory, int* device, char* error);
+  // `rows` runs of `bytes` each, which begin `to_pitch` and `from_pitch` bytes apart.
+  int (*copy_rows)(int device, void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes,
+                   size_t rows, void* stream, char* error);
+  // packed [total, row_bytes] to padded [N, T, row_bytes] with zeros past each row's end, and back. `offsets`
+  // is HOST memory, [N + 1], where the rows begin in `packed`; no row is longer than T. row_bytes is even.
+  int (*pad)(int device, void* padded, const void* packed, const int64_t* offsets, int64_t batch,
+             int64_t steps, size_t row_bytes, void* stream, char* error);
+  int (*unpad)(int device, const void* padded, void* packed, const int64_t* offsets, int64_t batch,
+               int64_t steps, size_t row_bytes, void* stream, char* error);
 } lstmcore_cuda_api_v1;
 
 // Null where the library does not have this version.

@@ -156,6 +156,8 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "cuda":
+        return importlib.import_module("lstmcore.cuda")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"lstmcore.{_LATER[name]}"), name)

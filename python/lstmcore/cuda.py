@@ -1,11 +1,13 @@
 """NVIDIA GPUs: whether there is one to use, and arrays on it.
 
-A model runs on a GPU as ``lstm.to("cuda")``. The code for it is in ``liblstmcore_cuda.so``,
+Models and cells run on a GPU with ``device="cuda"``. The code for it is in ``liblstmcore_cuda.so``,
 which is part of installations that were built where nvcc was at hand, and is opened when it is
-first wanted. It needs NVIDIA's driver and cuBLAS (``pip install 'lstmcore[cuda13]'``), which is
-taken from the first of: the file that ``LSTMCORE_CUBLAS`` names, a copy that the process has
-loaded (that of torch, say), the packages nvidia-cublas and nvidia-cublas-cu12,
-``CONDA_PREFIX``, ``CUDA_HOME``, the system.
+first wanted. It needs NVIDIA's driver. Products of matrices are left to cuBLASLt 12 or 13
+(``pip install 'lstmcore[cuda13]'``), which is taken from the first of: the file that
+``LSTMCORE_CUBLAS`` names, a copy that the process has loaded (that of torch, say), the packages
+nvidia-cublas and nvidia-cublas-cu12, ``CONDA_PREFIX``, ``CUDA_HOME``, the system. Where there is
+none, or ``LSTMCORE_CUBLAS`` is "none", a kernel of lstmcore's own multiplies, without tensor
+cores; ``plan()`` says under "products" which it is.
 """
 
 from __future__ import annotations
@@ -26,30 +28,36 @@ __all__ = ["DeviceArray", "asarray", "asnumpy", "device_count", "is_available", 
 # The order of lstmcore_cuda_dtype.
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 _CUBLAS = (
-    ("nvidia/cu13/lib", "libcublas.so.13"),
-    ("nvidia/cublas/lib", "libcublas.so.12"),
+    ("nvidia/cu13/lib", "libcublasLt.so.13"),
+    ("nvidia/cublas/lib", "libcublasLt.so.12"),
 )
+
+
+def library_file() -> Path:
+    """The library; it need not be there."""
+    chosen = os.environ.get("LSTMCORE_CUDA_LIBRARY")
+    return Path(chosen) if chosen else Path(_core.__file__).parent / "liblstmcore_cuda.so"
 
 
 def library() -> _core.CudaLibrary:
     """Raises RuntimeError with the reason where there is none."""
-    chosen = os.environ.get("LSTMCORE_CUDA_LIBRARY")
-    file = Path(chosen) if chosen else Path(_core.__file__).parent / "liblstmcore_cuda.so"
+    file = library_file()
     if not file.exists():
         raise RuntimeError(
-            f"this lstmcore was built without CUDA: {file} is not there"
-            if not chosen
-            else f"LSTMCORE_CUDA_LIBRARY: there is no {file}"
+            f"LSTMCORE_CUDA_LIBRARY: there is no {file}"
+            if os.environ.get("LSTMCORE_CUDA_LIBRARY")
+            else f"this lstmcore was built without CUDA: {file} is not there"
         )
     return _core.CudaLibrary(str(file))
 
 
 def cublas_file() -> str | None:
-    """The cuBLAS to load; None leaves it to the process and the loader."""
+    """The cuBLASLt to load; None leaves it to the process and the loader."""
     if chosen := os.environ.get("LSTMCORE_CUBLAS"):
         return chosen
     try:
-        if "libcublas.so" in Path("/proc/self/maps").read_text():
+        maps = Path("/proc/self/maps").read_text()
+        if any(name in maps for _, name in _CUBLAS):
             return None
     except OSError:
         pass
@@ -93,7 +101,10 @@ def device_index(device: Any) -> int | None:
         raise ValueError(f"device: expected 'cpu', 'cuda', 'cuda:N' or 'auto', got {device!r}")
     if reason := why_not():
         raise RuntimeError(f"device={device!r}: {reason}")
-    return int(index or 0)
+    number, count = int(index or 0), library().device_count()
+    if number >= count:
+        raise ValueError(f"device: there is no cuda:{number}, only {count} GPU(s)")
+    return number
 
 
 def asarray(values: Any, dtype: str | None = None, device: int = 0, stream: int = 0) -> DeviceArray:

@@ -9,6 +9,47 @@ using namespace lstmcore::cuda;
 
 namespace {
 
+// Each option alone, on every path of every dtype.
+std::vector<Case> single_options() {
+  bool Case::* const options[] = {&Case::peepholes, &Case::clip,    &Case::batch_major,
+                                  &Case::reverse,   &Case::lengths, &Case::state};
+  std::vector<Case> cases;
+  for (int dtype = 0; dtype < 4; ++dtype)
+    for (int path = LSTMCORE_CUDA_STEPWISE; path <= LSTMCORE_CUDA_GRID; ++path) {
+      if (dtype == LSTMCORE_CUDA_FLOAT64 && path != LSTMCORE_CUDA_STEPWISE) continue;
+      const bool several_blocks = path == LSTMCORE_CUDA_CLUSTER || path == LSTMCORE_CUDA_GRID;
+      const Case base{4, 3, 5, several_blocks ? 17 : 7, 0, dtype, path};
+      for (const auto option : options) {
+        cases.push_back(base);
+        cases.back().*option = true;
+      }
+    }
+  return cases;
+}
+
+// The ends of the sizes. No persistent kernel runs over nothing, which is the planner's business.
+std::vector<Case> smallest_sizes() {
+  std::vector<Case> cases;
+  for (int dtype = 0; dtype < 4; ++dtype)
+    for (int path = LSTMCORE_CUDA_AUTO; path <= LSTMCORE_CUDA_GRID; ++path) {
+      if (dtype == LSTMCORE_CUDA_FLOAT64 && path > LSTMCORE_CUDA_STEPWISE) continue;
+      const std::int64_t H = path == LSTMCORE_CUDA_CLUSTER || path == LSTMCORE_CUDA_GRID ? 17 : 1;
+      cases.push_back({1, 1, 1, H, 0, dtype, path});
+      cases.push_back({1, 2, 3, H, 0, dtype, path});
+      if (path > LSTMCORE_CUDA_STEPWISE) continue;
+      cases.push_back({1, 2, 3, 5, 1, dtype, path});
+      cases.push_back({0, 2, 3, 5, 0, dtype, path});
+      cases.push_back({3, 0, 3, 5, 2, dtype, path});
+      cases.push_back({0, 0, 3, 5, 0, dtype, path});
+    }
+  const std::vector<Case> plain = cases;
+  for (Case c : plain) {
+    c.lengths = c.state = c.reverse = c.clip = c.peepholes = true;
+    cases.push_back(c);
+  }
+  return cases;
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> bases;
   for (int dtype = 0; dtype < 4; ++dtype) {
@@ -66,6 +107,8 @@ void check_errors(lstmcore_cuda_context* context) {
 
 void tests(lstmcore_cuda_context* context) {
   for (const Case& c : all_cases()) check_case(c, context);
+  for (const Case& c : single_options()) check_case(c, context);
+  for (const Case& c : smallest_sizes()) check_case(c, context);
   check_errors(context);
 }
 

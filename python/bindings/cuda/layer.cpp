@@ -3,10 +3,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
-#include "array.h"
+#include "copies.h"
 #include "lstmcore/activation.h"
+#include "view.h"
 
 namespace lstmcore {
 namespace python {
@@ -18,7 +20,10 @@ class CudaContext {
       : library_(std::move(library)), device_(device) {
     library_->call(library_->api().create_context, device, cublas ? cublas->c_str() : nullptr, &context_);
   }
-  ~CudaContext() { library_->api().destroy_context(context_); }
+  ~CudaContext() {
+    py::gil_scoped_release nogil;  // it waits for the device
+    library_->api().destroy_context(context_);
+  }
   CudaContext(const CudaContext&) = delete;
   CudaContext& operator=(const CudaContext&) = delete;
 
@@ -27,6 +32,14 @@ class CudaContext {
   lstmcore_cuda_context* get() const { return context_; }
   void synchronize(std::uintptr_t stream) const {
     library_->call(library_->api().synchronize, context_, reinterpret_cast<void*>(stream));
+  }
+  // What multiplies: "cublasLt 13.1.0", or "lstmcore" where there is no cuBLAS.
+  std::string products() const {
+    int version = 0;
+    library_->call(library_->api().cublas_version, context_, &version);
+    return version ? "cublasLt " + std::to_string(version / 10000) + "." +
+                         std::to_string(version / 100 % 100) + "." + std::to_string(version % 100)
+                   : "lstmcore";
   }
 
  private:
@@ -37,14 +50,22 @@ class CudaContext {
 
 using Host = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-// The sequence as [T, N, width], whatever order its axes have.
+// The sequence as [T, N, width], whatever order its axes have; [N, width] is one step.
 lstmcore_cuda_sequence sequence_of(const DeviceView& view, bool time_major, std::int64_t column) {
-  const std::int64_t bytes = view.dtype == LSTMCORE_CUDA_FLOAT32   ? 4
-                             : view.dtype == LSTMCORE_CUDA_FLOAT64 ? 8
-                                                                   : 2;
-  return {static_cast<char*>(view.data) + column * bytes, view.strides[time_major ? 0 : 1],
-          view.strides[time_major ? 1 : 0]};
+  char* data = static_cast<char*>(view.data) + column * dtype_size(view.dtype);
+  if (view.rank() == 2) return {data, view.shape[0] * view.strides[0], view.strides[0]};
+  return {data, view.strides[time_major ? 0 : 1], view.strides[time_major ? 1 : 0]};
 }
+
+// What a call names its arguments in errors.
+struct Names {
+  std::string x, out, c0, h0;
+  explicit Names(const py::tuple& names)
+      : x(names[0].cast<std::string>()),
+        out(names[1].cast<std::string>()),
+        c0(names[2].cast<std::string>()),
+        h0(names[3].cast<std::string>()) {}
+};
 
 class CudaLayer {
  public:
@@ -61,67 +82,53 @@ class CudaLayer {
     const CudaLibrary& library = *context_->library();
     library.call(library.api().create_layer, context_->get(), &spec_, &arrays, &layer_);
   }
-  ~CudaLayer() { context_->library()->api().destroy_layer(layer_); }
+  ~CudaLayer() {
+    py::gil_scoped_release nogil;  // it waits for the device
+    context_->library()->api().destroy_layer(layer_);
+  }
   CudaLayer(const CudaLayer&) = delete;
   CudaLayer& operator=(const CudaLayer&) = delete;
 
-  // Arrays were checked in Python but for what only their views tell: device, dtype, shape, dense rows.
+  // Checks all that views of the arrays tell, then enqueues. Null is None: no y, no initial state.
   void forward(const py::object& x, const py::object& y, std::int64_t y_column, const py::object& c_seq,
                std::int64_t c_column, const py::object& c0, const py::object& h0, const py::object& c_n,
                const py::object& h_n, const std::optional<std::vector<std::int64_t>>& lengths,
-               bool time_major, bool reverse, int path, std::uintptr_t stream) const {
-    std::vector<DeviceView> views;
-    const auto view = [&](const py::object& array, const char* name) -> const DeviceView& {
-      views.push_back(view_of(array, name, stream));
+               bool time_major, bool reverse, int path, std::uintptr_t stream,
+               const py::tuple& argument_names) const {
+    const Names names(argument_names);
+    const Workplace at{context_->library(), context_->device(), stream};
+    const std::int64_t H = spec_.num_units, P = spec_.num_proj ? spec_.num_proj : H;
+    std::vector<DeviceView> views;  // alive until the work is enqueued
+    views.reserve(7);
+    const auto view = [&](const py::object& array, const std::string& name) -> const DeviceView& {
+      views.push_back(view_of(array, name, at));
       return views.back();
     };
-    views.reserve(7);
-    const int wide = spec_.dtype == LSTMCORE_CUDA_FLOAT64 ? LSTMCORE_CUDA_FLOAT64 : LSTMCORE_CUDA_FLOAT32;
-    const std::int64_t H = spec_.num_units, P = spec_.num_proj ? spec_.num_proj : H;
     lstmcore_cuda_forward args{};
-    const DeviceView& input = view(x, "x");
-    check(input, "x", spec_.dtype, 3);
-    if (input.shape[2] != spec_.input_size)
-      throw py::value_error("x: expected depth " + std::to_string(spec_.input_size) + ", got " +
-                            std::to_string(input.shape[2]));
-    args.steps = input.shape[time_major ? 0 : 1];
-    args.batch = input.shape[time_major ? 1 : 0];
-    args.x = sequence_of(input, time_major, 0);
-    const auto output = [&](const py::object& array, const char* name, int dtype, std::int64_t width,
+    const DeviceView& input = view(x, names.x);
+    set_input(args, input, time_major);
+    const auto output = [&](const py::object& array, const std::string& name, int dtype, std::int64_t width,
                             std::int64_t column) -> lstmcore_cuda_sequence {
       if (array.is_none()) return {};
-      const DeviceView& out = view(array, name);
-      check(out, name, dtype, 3);
-      if (out.shape[0] != input.shape[0] || out.shape[1] != input.shape[1] || out.shape[2] < column + width)
-        throw py::value_error(std::string(name) + ": of another shape than the outputs");
-      return sequence_of(out, time_major, column);
+      return output_of(view(array, name), input, dtype, width, column, time_major);
     };
-    const auto state = [&](const py::object& array, const char* name, int dtype,
+    const auto state = [&](const py::object& array, const std::string& name, int dtype,
                            std::int64_t width) -> void* {
-      if (array.is_none()) return nullptr;
-      const DeviceView& values = view(array, name);
-      check(values, name, dtype, 2);
-      if (values.shape[0] != args.batch || values.shape[1] != width ||
-          (args.batch > 1 && values.strides[0] != width))
-        throw py::value_error(std::string(name) + ": expected a dense array (" + std::to_string(args.batch) +
-                              ", " + std::to_string(width) + ")");
-      return values.data;
+      return array.is_none() ? nullptr : state_of(view(array, name), dtype, args.batch, width);
     };
-    args.y = output(y, "out", spec_.dtype, P, y_column);
-    args.c_seq = output(c_seq, "c", wide, H, c_column);
-    args.c0 = state(c0, "initial_state.c", wide, H);
-    args.h0 = state(h0, "initial_state.h", spec_.dtype, P);
-    args.c_n = state(c_n, "c_n", wide, H);
+    args.y = output(y, names.out, spec_.dtype, P, y_column);
+    args.c_seq = output(c_seq, "c", wide_dtype(), H, c_column);
+    args.c0 = state(c0, names.c0, wide_dtype(), H);
+    args.h0 = state(h0, names.h0, spec_.dtype, P);
+    args.c_n = state(c_n, "c_n", wide_dtype(), H);
     args.h_n = state(h_n, "h_n", spec_.dtype, P);
-    if (lengths && std::int64_t(lengths->size()) != args.batch)
-      throw py::value_error("lengths: expected " + std::to_string(args.batch) + " of them, got " +
-                            std::to_string(lengths->size()));
+    check_lengths(args, lengths);
     args.lengths = lengths ? lengths->data() : nullptr;
     args.reverse = reverse;
     args.path = path;
-    args.stream = reinterpret_cast<void*>(stream);
-    const CudaLibrary& library = *context_->library();
-    library.call(library.api().forward, layer_, static_cast<const lstmcore_cuda_forward*>(&args));
+    args.stream = as_stream(stream);
+    at.library->call(at.library->api().forward, layer_, static_cast<const lstmcore_cuda_forward*>(&args));
+    for (const py::object& written : {y, c_seq, c_n, h_n}) finish_output(written, at);
   }
 
   py::dict plan(std::int64_t steps, std::int64_t batch, int path) const {
@@ -136,7 +143,7 @@ class CudaLayer {
                     "groups"_a = plan.groups, "blocks_per_group"_a = plan.blocks_per_group,
                     "units_per_block"_a = plan.units_per_block, "words_per_thread"_a = plan.words_per_thread,
                     "shared_bytes"_a = plan.shared_bytes, "exchange_bytes_per_step"_a = plan.exchange_bytes,
-                    "estimated_step_us"_a = plan.estimated_step_us);
+                    "estimated_step_us"_a = plan.estimated_step_us, "products"_a = context_->products());
   }
 
  private:
@@ -160,21 +167,56 @@ class CudaLayer {
     return spec;
   }
 
-  void check(const DeviceView& view, const char* name, int dtype, std::size_t rank) const {
-    if (view.device != context_->device())
-      throw py::value_error(std::string(name) +
-                            ": expected an array on cuda:" + std::to_string(context_->device()) +
-                            ", got one on cuda:" + std::to_string(view.device));
-    if (view.dtype != dtype)
-      throw py::type_error(std::string(name) + ": expected " + dtype_name(dtype) + ", got " +
-                           dtype_name(view.dtype));
-    if (view.shape.size() != rank)
-      throw py::value_error(std::string(name) + ": expected " + std::to_string(rank) + " axes, got " +
-                            std::to_string(view.shape.size()));
-    if (view.shape.back() > 1 && view.strides.back() != 1)
-      throw py::value_error(std::string(name) + ": expected the last axis to be contiguous");
-    for (const std::int64_t stride : view.strides)
-      if (stride < 0) throw py::value_error(std::string(name) + ": expected no negative strides");
+  // Of sums and the cell state.
+  int wide_dtype() const {
+    return spec_.dtype == LSTMCORE_CUDA_FLOAT64 ? LSTMCORE_CUDA_FLOAT64 : LSTMCORE_CUDA_FLOAT32;
+  }
+
+  void set_input(lstmcore_cuda_forward& args, const DeviceView& x, bool time_major) const {
+    x.check(spec_.dtype, {3, 2});
+    const std::int64_t I = spec_.input_size;
+    if (x.shape.back() != I)
+      throw py::value_error(x.name + ": expected depth " + std::to_string(I) + ", got shape " +
+                            x.shape_text());
+    const bool step = x.rank() == 2;
+    args.steps = step ? 1 : x.shape[time_major ? 0 : 1];
+    args.batch = step ? x.shape[0] : x.shape[time_major ? 1 : 0];
+    args.x = sequence_of(x, time_major, 0);
+    // cuBLAS takes no rows that overlap. The stride of an axis of one entry is free: one that makes all rows
+    // a single matrix.
+    if ((args.batch > 1 && args.x.row_stride < I) ||
+        (args.steps > 1 && args.x.step_stride && args.x.step_stride < I))
+      throw py::value_error(x.name + ": expected rows that do not share memory");
+    if (args.batch <= 1) args.x.row_stride = std::max(args.x.step_stride, I);
+    if (args.steps <= 1) args.x.step_stride = args.batch * args.x.row_stride;
+  }
+
+  static lstmcore_cuda_sequence output_of(const DeviceView& out, const DeviceView& x, int dtype,
+                                          std::int64_t width, std::int64_t column, bool time_major) {
+    out.check(dtype, {x.rank()});
+    out.check_output();
+    if (!std::equal(x.shape.begin(), x.shape.end() - 1, out.shape.begin()) ||
+        out.shape.back() < column + width)
+      throw py::value_error(out.name + ": expected the axes of the inputs " + x.shape_text() +
+                            ", got shape " + out.shape_text());
+    return sequence_of(out, time_major, column);
+  }
+
+  static void* state_of(const DeviceView& values, int dtype, std::int64_t batch, std::int64_t width) {
+    values.check(dtype, {2});
+    if (values.shape[0] != batch || values.shape[1] != width)
+      throw py::value_error(values.name + ": expected shape (" + std::to_string(batch) + ", " +
+                            std::to_string(width) + "), got " + values.shape_text());
+    if (batch > 1 && values.strides[0] != width)
+      throw py::value_error(values.name + ": expected a contiguous array");
+    return values.data;
+  }
+
+  static void check_lengths(const lstmcore_cuda_forward& args,
+                            const std::optional<std::vector<std::int64_t>>& lengths) {
+    if (lengths && std::int64_t(lengths->size()) != args.batch)
+      throw py::value_error("lengths: expected " + std::to_string(args.batch) + " of them, got " +
+                            std::to_string(lengths->size()));
   }
 
   std::shared_ptr<CudaContext> context_;
@@ -197,24 +239,34 @@ int count(const CudaLibrary& library) {
   return devices;
 }
 
+int device_of(const CudaLibrary& library, std::uintptr_t address) {
+  int device = -1;
+  library.call(library.api().device_of, reinterpret_cast<const void*>(address), &device);
+  return std::max(device, 0);  // what reads the array says what is wrong with the address
+}
+
 }  // namespace
 
 void register_cuda(py::module_& module) {
   py::class_<CudaLibrary, std::shared_ptr<CudaLibrary>>(module, "CudaLibrary")
       .def(py::init<const std::string&>(), py::arg("file"))
       .def("device_count", &count)
-      .def("device", &describe, py::arg("index"));
+      .def("device", &describe, py::arg("index"))
+      .def("device_of", &device_of, py::arg("address"));
   register_device_array(module);
+  register_copies(module);
   py::class_<CudaContext, std::shared_ptr<CudaContext>>(module, "CudaContext")
       .def(py::init<std::shared_ptr<CudaLibrary>, int, const std::optional<std::string>&>(),
            py::arg("library"), py::arg("device"), py::arg("cublas"))
+      .def_property_readonly("device", &CudaContext::device)
       .def("synchronize", &CudaContext::synchronize, py::arg("stream"));
   py::class_<CudaLayer>(module, "CudaLayer")
       .def(py::init<std::shared_ptr<CudaContext>, const py::dict&, const py::dict&>(), py::arg("context"),
            py::arg("spec"), py::arg("weights"))
       .def("forward", &CudaLayer::forward, py::arg("x"), py::arg("y"), py::arg("y_column"), py::arg("c_seq"),
            py::arg("c_column"), py::arg("c0"), py::arg("h0"), py::arg("c_n"), py::arg("h_n"),
-           py::arg("lengths"), py::arg("time_major"), py::arg("reverse"), py::arg("path"), py::arg("stream"))
+           py::arg("lengths"), py::arg("time_major"), py::arg("reverse"), py::arg("path"), py::arg("stream"),
+           py::arg("names"))
       .def("plan", &CudaLayer::plan, py::arg("steps"), py::arg("batch"), py::arg("path") = 0);
 }
 

@@ -14,7 +14,7 @@ namespace python {
 namespace py = pybind11;
 
 // Raises RuntimeError where it cannot be opened or is of another version. It stays open.
-class CudaLibrary {
+class CudaLibrary : public std::enable_shared_from_this<CudaLibrary> {
  public:
   explicit CudaLibrary(const std::string& file);
   const lstmcore_cuda_api_v1& api() const { return *api_; }

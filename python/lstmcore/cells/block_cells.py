@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import dtypes
+from lstmcore import dtypes, nest
 from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
 from lstmcore.cells.lstm_arguments import checked_inputs, unpacked_state
-from lstmcore.cells.lstm_base import LSTMCellBase
+from lstmcore.cells.lstm_base import LSTMCellBase, checked_placement
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.layer import Layer
+from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.rnn import checks
+from lstmcore.variables.variable_scope import VariableScope
 
 
 class LSTMBlockCell(LSTMCellBase):
@@ -31,6 +33,7 @@ class LSTMBlockCell(LSTMCellBase):
         dtype: float32 or None.
         reuse: True shares existing variables, ``AUTO_REUSE`` shares or creates.
         name: name of the layer and of its scope; the default makes checkpoints of ``LSTMCell`` fit.
+        device, device_dtype, math: as in ``BasicLSTMCell``.
 
     For checkpoints trained with CudnnLSTM use ``CudnnCompatibleLSTMCell``.
     """
@@ -46,6 +49,10 @@ class LSTMBlockCell(LSTMCellBase):
         dtype: Any = None,
         reuse: Any = None,
         name: str | None = "lstm_cell",
+        *,
+        device: str | None = None,
+        device_dtype: str | None = None,
+        math: str = "ieee",
     ) -> None:
         if dtype is not None:
             _check_float(dtypes.as_compute_dtype(dtype), "dtype")
@@ -56,6 +63,9 @@ class LSTMBlockCell(LSTMCellBase):
             use_peepholes=use_peephole,
             dtype=dtype,
             name=name,
+            device=device,
+            device_dtype=device_dtype,
+            math=math,
             _reuse=reuse,
         )
 
@@ -93,13 +103,22 @@ class LSTMBlockCell(LSTMCellBase):
             "dtype": self.dtype,
             "reuse": self._reuse,
             "name": self.name,
+            **self._device_arguments(),
         }
 
 
 class CudnnCompatibleLSTMCell(LSTMBlockCell):
     """The cell for checkpoints trained with CudnnLSTM: forget bias 0, no clipping, no peepholes."""
 
-    def __init__(self, num_units: int, reuse: Any = None) -> None:
+    def __init__(
+        self,
+        num_units: int,
+        reuse: Any = None,
+        *,
+        device: str | None = None,
+        device_dtype: str | None = None,
+        math: str = "ieee",
+    ) -> None:
         super().__init__(
             num_units,
             forget_bias=0,
@@ -107,10 +126,14 @@ class CudnnCompatibleLSTMCell(LSTMBlockCell):
             use_peephole=False,
             reuse=reuse,
             name="cudnn_compatible_lstm_cell",
+            device=device,
+            device_dtype=device_dtype,
+            math=math,
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {"num_units": self._num_units, "reuse": self._reuse}
+        arguments = self._device_arguments()
+        return {"num_units": self._num_units, "reuse": self._reuse, **arguments}
 
 
 class LSTMBlockFusedCell(Layer):
@@ -128,6 +151,10 @@ class LSTMBlockFusedCell(Layer):
         reuse: Any = None,
         dtype: Any = None,
         name: str | None = "lstm_fused_cell",
+        *,
+        device: str | None = None,
+        device_dtype: str | None = None,
+        math: str = "ieee",
     ) -> None:
         if dtype is not None:
             _check_float(dtypes.as_compute_dtype(dtype), "dtype")
@@ -136,6 +163,7 @@ class LSTMBlockFusedCell(Layer):
         self._forget_bias = forget_bias
         self._cell_clip = _active_clip(cell_clip)
         self._use_peephole = use_peephole
+        self._where = checked_placement(device, device_dtype, math)
         super().__init__(name=name, dtype=dtype, _reuse=reuse)
         self.input_spec = InputSpec(ndim=3)
 
@@ -158,6 +186,7 @@ class LSTMBlockFusedCell(Layer):
             self._use_peephole,
             reuse=self._reuse,
             name=self.name,
+            **({} if self._where is None else self._where.as_arguments()),
         )
         # the cell's variables belong to this layer: same scope, same names
         cell._scope = self._set_scope()
@@ -188,6 +217,8 @@ class LSTMBlockFusedCell(Layer):
 
         Raises ValueError where state and dtype are both missing, InvalidArgumentError for sizes.
         """
+        if self._where is not None:
+            return self._run_on_gpu(inputs, initial_state, dtype, sequence_length)
         x = checked_inputs(as_array(inputs, "inputs"), self._kernel, self.name, InputSpec(ndim=3))
         steps, rows, depth = x.shape
         if depth + self._num_units != self._kernel.shape[0]:
@@ -199,6 +230,29 @@ class LSTMBlockFusedCell(Layer):
         lengths = checks.checked_lengths(sequence_length, rows, steps, bounded_axis=0)
         outputs, c, h = self._cell._native().forward(x, c, h, lengths, time_major=True)
         return outputs, LSTMStateTuple(c, h)
+
+    def _run_on_gpu(
+        self, inputs: Any, state: Any, dtype: Any, sequence_length: Any
+    ) -> tuple[Any, LSTMStateTuple]:
+        from lstmcore import gpu
+        from lstmcore.cells import on_gpu
+
+        if state is None:
+            if dtype is None:
+                raise ValueError("Either initial_state or dtype needs to be specified")
+            _check_float(dtypes.as_compute_dtype(dtype), "dtype")
+        steps, rows, _ = gpu.shape_of(inputs)
+        given = gpu.integers_of(sequence_length, "sequence_length")
+        lengths = checks.checked_lengths(given, rows, steps, bounded_axis=0)
+        y, c, h = on_gpu.run(self._cell, inputs, state, lengths, time_major=True)
+        return y, LSTMStateTuple(c, h)
+
+    def _scoped_build(self, inputs: Any, scope: str | VariableScope | None = None) -> ScopedBuild:
+        if self._where is not None:
+            from lstmcore.gpu import stand_in
+
+            inputs = nest.map_structure(stand_in, inputs)
+        return super()._scoped_build(inputs, scope)
 
     @property
     def _kernel(self) -> Any:
@@ -228,6 +282,7 @@ class LSTMBlockFusedCell(Layer):
             "reuse": self._reuse,
             "dtype": self.dtype,
             "name": self.name,
+            **({} if self._where is None else self._where.as_arguments()),
         }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lstmcore.arrays import Array
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable_scope import VariableScope
+
+if TYPE_CHECKING:
+    from lstmcore.gpu import Placement
 
 Self = TypeVar("Self", bound="CellWrapper")
 
@@ -23,6 +26,10 @@ class CellWrapper(RNNCell):
         check_rnn_cell("cell", cell)
         super().__init__(**kwargs)
         self.cell = cell
+
+    @property
+    def _placement(self) -> Placement | None:
+        return self.cell._placement if isinstance(self.cell, RNNCell) else None
 
     @property
     def state_size(self) -> Any:

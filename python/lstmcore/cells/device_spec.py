@@ -1,4 +1,4 @@
-"""Device names as TensorFlow writes them: checked, and without effect, as all runs on the CPU."""
+"""Device names as TensorFlow writes them: checked, and without effect."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore import _core, activations, dtypes, shared_state
+from lstmcore import _core, activations, dtypes, nest, shared_state
 from lstmcore.arrays import (
     Array,
     as_array,
@@ -18,9 +18,15 @@ from lstmcore.arrays import (
 )
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
-from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
+from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple, RNNCell
 from lstmcore.layers.input_spec import InputSpec, last_dimension
+from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.variables.variable_scope import VariableScope
 from lstmcore.variables.variable_store import fixed_size_partitioner
+
+if TYPE_CHECKING:
+    from lstmcore.cells.on_gpu import CellOnGpu
+    from lstmcore.gpu import Placement
 
 
 class LSTMCellBase(LayerRNNCell):
@@ -28,10 +34,17 @@ class LSTMCellBase(LayerRNNCell):
 
     Raises, at construction, TypeError or ValueError naming ``num_units``, ``num_proj``,
     ``forget_bias``, ``cell_clip``, ``proj_clip``, ``num_unit_shards``, ``num_proj_shards``,
-    ``activation`` or ``dtype`` for values that no cell could be built with.
+    ``activation`` or ``dtype`` for values that no cell could be built with; for a ``device`` as
+    ``placement`` in ``gpu.py``, and ValueError for options that only the CPU has.
     """
 
-    _not_pickled = LayerRNNCell._not_pickled | {"_packed", "_weights_version", "_plain", "_direct"}
+    _not_pickled = LayerRNNCell._not_pickled | {
+        "_packed",
+        "_weights_version",
+        "_plain",
+        "_direct",
+        "_packed_on_gpu",
+    }
 
     #: Order in which the peephole variables are created, which is their order in ``weights``.
     _peephole_names: tuple[str, ...] = ("w_f_diag", "w_i_diag", "w_o_diag")
@@ -51,6 +64,9 @@ class LSTMCellBase(LayerRNNCell):
         activation: Any = None,
         initializer: Any = None,
         dtype: Any = None,
+        device: str | None = None,
+        device_dtype: str | None = None,
+        math: str = "ieee",
         **kwargs: Any,
     ) -> None:
         if dtype is not None:
@@ -68,13 +84,35 @@ class LSTMCellBase(LayerRNNCell):
         self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
         self._activation = activations.get(activation)
         self._initializer = initializer
+        self._where = checked_placement(device, device_dtype, math)
+        if self._where is not None:
+            self._check_for_gpu(self._where)
         super().__init__(dtype=dtype, **kwargs)
         self.input_spec = InputSpec(ndim=2)
+
+    def _check_for_gpu(self, where: Placement) -> None:
+        if self._activation.fused is None:
+            raise ValueError(
+                f"activation: {self._activation.name} is computed by NumPy, on the CPU; on "
+                f"{where.device} it must be one of {', '.join(_core.fused_activations())}"
+            )
+        if not self._state_is_tuple:
+            raise ValueError(f"state_is_tuple: must be True on {where.device}")
+
+    @property
+    def _placement(self) -> Placement | None:
+        return self._where
+
+    @property
+    def device(self) -> str:
+        """ "cpu", or the GPU that the cell computes on, such as "cuda:0"."""
+        return "cpu" if self._where is None else self._where.device
 
     def _set_runtime_state(self) -> None:
         super()._set_runtime_state()
         self._packed: _core.Lstm | None = None
         self._weights_version = 0
+        self._packed_on_gpu: CellOnGpu | None = None
         # ``_packed`` where calls with plain arrays may go to it as they are
         self._plain: _core.Lstm | None = None
         # its ``cell_step`` where ``call`` would do just that
@@ -138,7 +176,7 @@ class LSTMCellBase(LayerRNNCell):
     def _weights_changed(self) -> None:
         with shared_state.lock:
             self._weights_version += 1
-            self._packed = self._plain = self._direct = None
+            self._packed = self._plain = self._direct = self._packed_on_gpu = None
 
     def _step_weights(self) -> numpy_step.StepWeights:
         names = ("_kernel", "_bias", "_w_i_diag", "_w_f_diag", "_w_o_diag", "_proj_kernel")
@@ -180,6 +218,27 @@ class LSTMCellBase(LayerRNNCell):
                             self._direct = packed.cell_step
         return packed
 
+    def _on_gpu(self) -> CellOnGpu:
+        """As ``_native``, on the cell's GPU. Raises as ``CellOnGpu``."""
+        packed = self._packed_on_gpu
+        if packed is None:
+            from lstmcore.cells.on_gpu import CellOnGpu
+
+            assert self._where is not None
+            with shared_state.lock:
+                version, weights = self._weights_version, self._step_weights()
+            packed = CellOnGpu(
+                self._where,
+                self._num_units,
+                self._activation.fused or "tanh",
+                self._step_settings(),
+                weights,
+            )
+            with shared_state.lock:
+                if version == self._weights_version:
+                    self._packed_on_gpu = packed
+        return packed
+
     # One time step
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None, *, out: Any = None) -> Any:
@@ -188,8 +247,8 @@ class LSTMCellBase(LayerRNNCell):
         ``out`` is a pair of arrays (c [N, num_units], h [N, output_size]) that the new state is
         written to and returned in; c may be that of ``state``. Raises ValueError where they are
         not writable arrays of that shape, C-contiguous and in the cell's dtype, or share memory
-        with an input, TypeError for ``out`` with a cell whose ``state_is_tuple`` is False or whose
-        class has a ``call`` of its own.
+        with an input, TypeError for ``out`` with a cell whose ``state_is_tuple`` is False, that is
+        on a GPU or whose class has a ``call`` of its own.
         """
         if out is not None:
             return self._call_into(inputs, state, scope, out)
@@ -204,6 +263,8 @@ class LSTMCellBase(LayerRNNCell):
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
         if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
             raise TypeError("out: only for cells with state_is_tuple and no call of their own")
+        if self._where is not None:
+            raise TypeError(f"out: not of a cell on {self.device}")
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(f"out: expected a pair of arrays (c, h), received {type(out).__name__}")
         if not self.built:
@@ -238,6 +299,11 @@ class LSTMCellBase(LayerRNNCell):
                 return plain.cell_step(inputs, state, LSTMStateTuple)
             except (TypeError, ValueError):
                 pass  # as in __call__
+        if self._where is not None:
+            from lstmcore.cells import on_gpu
+
+            output, c, h = on_gpu.run(self, inputs, state, step=True)
+            return output, LSTMStateTuple(c, h)
         if self._activation.fused is None:
             return self._numpy_call(inputs, state)
         native = self._native()
@@ -253,7 +319,19 @@ class LSTMCellBase(LayerRNNCell):
         )
         return h, self._joined(c, h)
 
+    def _scoped_build(self, inputs: Any, scope: str | VariableScope | None = None) -> ScopedBuild:
+        return super()._scoped_build(self._on_host(inputs), scope)
+
+    def _on_host(self, structure: Any) -> Any:
+        """Where the cell is on a GPU, with stand-ins for the arrays there (``gpu.stand_in``)."""
+        if self._where is None:
+            return structure
+        from lstmcore.gpu import stand_in
+
+        return nest.map_structure(stand_in, structure)
+
     def _check_before_build(self, inputs: Any, state: Any) -> None:
+        inputs, state = self._on_host(inputs), self._on_host(state)
         x = as_array(inputs, "inputs") if hasattr(inputs, "shape") else None
         dtype = self._dtype if x is None or self._dtype is not None else x.dtype.newbyteorder("=")
         if self.built or x is None or x.ndim != 2 or dtype not in dtypes.SUPPORTED:
@@ -284,6 +362,14 @@ class LSTMCellBase(LayerRNNCell):
         own_step = cls.call is LSTMCellBase.call and cls.__call__ is LSTMCellBase.__call__
         return own_step and self._activation.fused is not None
 
+    @property
+    def _starts_at_zero(self) -> bool:
+        cls = type(self)
+        return (
+            cls.zero_state is RNNCell.zero_state
+            and cls.get_initial_state is RNNCell.get_initial_state
+        )
+
     def plain_native(self) -> _core.Lstm | None:
         return self._plain if self._is_ready() else None
 
@@ -295,7 +381,9 @@ class LSTMCellBase(LayerRNNCell):
         *,
         time_major: bool,
         reverse: bool = False,
-    ) -> tuple[Array, LSTMStateTuple | Array]:
+    ) -> tuple[Any, LSTMStateTuple | Array]:
+        if self._where is not None:
+            return self._run_on_gpu(inputs, state, lengths, time_major, reverse)
         batch = inputs.shape[1 if time_major else 0]
         step_shape = (batch, inputs.shape[2])
         first_step = np.broadcast_to(np.zeros((), inputs.dtype), step_shape)
@@ -309,6 +397,31 @@ class LSTMCellBase(LayerRNNCell):
                 x, c, h, lengths, time_major=time_major, reverse=reverse
             )
         return y, self._joined(c, h)
+
+    def _run_on_gpu(
+        self, inputs: Any, state: Any, lengths: Array | None, time_major: bool, reverse: bool
+    ) -> tuple[Any, LSTMStateTuple]:
+        from lstmcore import gpu
+        from lstmcore.cells import on_gpu
+
+        like = gpu.stand_in(inputs)
+        first_step = np.broadcast_to(
+            np.zeros((), like.dtype), (like.shape[1 if time_major else 0], like.shape[2])
+        )
+        if not self.built and state is not None:
+            self._check_before_build(first_step, state)
+        with self._scoped_build(first_step):
+            y, c, h = on_gpu.run(
+                self, inputs, state, lengths, time_major=time_major, reverse=reverse
+            )
+        return y, LSTMStateTuple(c, h)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self._device_arguments()}
+
+    def _device_arguments(self) -> dict[str, Any]:
+        """Of the constructor, for ``get_config``."""
+        return {} if self._where is None else self._where.as_arguments()
 
     def __repr__(self) -> str:
         facts = [f"num_units={self._num_units}"]
@@ -330,11 +443,24 @@ class LSTMCellBase(LayerRNNCell):
         if not self.built:
             return "not built"
         size = f"weights={sum(variable.numpy().nbytes for variable in self.weights)} bytes"
+        if self._where is not None:
+            return f"device={self.device} {size}"
         if self._activation.fused is None:
             return f"computed by NumPy {size}"
         if self._packed is None:
             return f"isa={_core.info()['isa']} {size} not packed yet"
         return f"isa={self._packed.isa} {size} packed={self._packed.packed_bytes} bytes"
+
+
+def checked_placement(device: Any, device_dtype: Any, math: Any) -> Placement | None:
+    """Of a cell with these arguments; see ``gpu.placement``."""
+    if device is None and device_dtype is None and math == "ieee":
+        return None
+    from lstmcore.gpu import placement
+
+    if device is None:
+        raise ValueError("device_dtype, math: they are of a cell on a GPU, pass device too")
+    return placement(device, device_dtype, math)
 
 
 def _shards(value: Any, argument: str) -> int | None:

@@ -32,6 +32,12 @@ class BasicLSTMCell(LSTMCellBase):
         reuse: True shares existing variables, ``AUTO_REUSE`` shares or creates.
         name: name of the layer and of the scope of its variables.
         dtype: float32 or float64; None takes that of the first inputs.
+        device: "cuda", "cuda:N" or "auto" (a GPU where there is one) to compute there: inputs and
+            states may then be arrays on that GPU, which are not copied, and NumPy arrays, which
+            are; the results are where the inputs are. None and "cpu": on the CPU.
+        device_dtype: of weights, inputs and outputs on the GPU: "float16", "bfloat16", "float32" or
+            "float64"; None: that of the weights. Sums and c are float32 (float64 with float64).
+        math: of float32 products there: "ieee", "tf32" or "tf32x3", as ``LSTM.to`` has them.
         **kwargs: ``trainable``, ``weights``, and Keras layer arguments without meaning here.
     """
 
@@ -44,6 +50,10 @@ class BasicLSTMCell(LSTMCellBase):
         reuse: Any = None,
         name: str | None = None,
         dtype: Any = None,
+        *,
+        device: str | None = None,
+        device_dtype: str | None = None,
+        math: str = "ieee",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -53,6 +63,9 @@ class BasicLSTMCell(LSTMCellBase):
             activation=activation,
             name=name,
             dtype=dtype,
+            device=device,
+            device_dtype=device_dtype,
+            math=math,
             **_layer_arguments(reuse, kwargs),
         )
         if not state_is_tuple:
@@ -86,7 +99,8 @@ class LSTMCell(LSTMCellBase):
             kernel in (``kernel/part_0``, ...); a warning is logged on the logger "lstmcore".
         state_is_tuple: as in ``BasicLSTMCell``; the concatenated state is
             [N, num_units + output width].
-        forget_bias, activation, reuse, name, dtype: as in ``BasicLSTMCell``.
+        forget_bias, activation, reuse, name, dtype, device, device_dtype, math: as in
+            ``BasicLSTMCell``.
         **kwargs: as in ``BasicLSTMCell``.
     """
 
@@ -106,6 +120,10 @@ class LSTMCell(LSTMCellBase):
         reuse: Any = None,
         name: str | None = None,
         dtype: Any = None,
+        *,
+        device: str | None = None,
+        device_dtype: str | None = None,
+        math: str = "ieee",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -122,6 +140,9 @@ class LSTMCell(LSTMCellBase):
             activation=activation,
             name=name,
             dtype=dtype,
+            device=device,
+            device_dtype=device_dtype,
+            math=math,
             **_layer_arguments(reuse, kwargs),
         )
         if not state_is_tuple:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,13 @@ from lstmcore.arrays import Array, as_array, as_flag
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.layer import Layer
+from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable import Variable
-from lstmcore.variables.variable_scope import variable_scope
+from lstmcore.variables.variable_scope import VariableScope, variable_scope
+
+if TYPE_CHECKING:
+    from lstmcore.gpu import Placement
 
 _logger = logging.getLogger("lstmcore")
 
@@ -30,9 +34,11 @@ class MultiRNNCell(RNNCell):
         state_is_tuple: the state is a tuple of the cells' states; if False, one array
             [N, sum of sizes] of cells whose states are arrays.
 
-    The variables of cell k are in scope "multi_rnn_cell/cell_{k}".
+    The variables of cell k are in scope "multi_rnn_cell/cell_{k}". Cells with a ``device`` make a
+    stack on that device: what goes from cell to cell stays there.
 
-    Raises ValueError for no cells, or cells with tuples of states without ``state_is_tuple``;
+    Raises ValueError for no cells, cells with tuples of states without ``state_is_tuple``, or cells
+    on more than one device;
     TypeError for what is no list or tuple of cells.
     """
 
@@ -48,6 +54,9 @@ class MultiRNNCell(RNNCell):
                 "Some cells return tuples of states, but the flag state_is_tuple is not set. "
                 f"State sizes are: {[cell.state_size for cell in cells]}"
             )
+        found = {_device(cell) for cell in cells}
+        if len(found) > 1:
+            raise ValueError(f"cells: expected one device, got {', '.join(sorted(found))}")
         super().__init__()
         if len({id(cell) for cell in cells}) < len(cells):
             _logger.warning(
@@ -56,6 +65,26 @@ class MultiRNNCell(RNNCell):
             )
         self._cells = list(cells)
         self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
+
+    @property
+    def _placement(self) -> Placement | None:
+        first = self._cells[0]
+        return first._placement if isinstance(first, RNNCell) else None
+
+    @property
+    def device(self) -> str:
+        """That of the cells: "cpu", or a GPU such as "cuda:0"."""
+        return _device(self._cells[0])
+
+    @property
+    def _starts_at_zero(self) -> bool:
+        cls = type(self)
+        return (
+            cls.zero_state is MultiRNNCell.zero_state
+            and cls.get_initial_state is RNNCell.get_initial_state
+            and self._state_is_tuple
+            and all(isinstance(cell, RNNCell) and cell._starts_at_zero for cell in self._cells)
+        )
 
     @property
     def state_size(self) -> Any:
@@ -104,9 +133,21 @@ class MultiRNNCell(RNNCell):
                 super()._build_once(inputs)
         return result
 
+    def _scoped_build(self, inputs: Any, scope: str | VariableScope | None = None) -> ScopedBuild:
+        return super()._scoped_build(self._on_host(inputs), scope)
+
+    def _on_host(self, structure: Any) -> Any:
+        """Where the cells are on a GPU, with stand-ins for the arrays there."""
+        if self._placement is None:
+            return structure
+        from lstmcore.gpu import stand_in
+
+        return nest.map_structure(stand_in, structure)
+
     def _check_before_build(self, inputs: Any, state: Any) -> None:
         if self.built or not self._native_sequence:
             return
+        inputs, state = self._on_host(inputs), self._on_host(state)
         for cell, cell_state in self._levels(state, scoped=False):
             cell._check_before_build(inputs, cell_state)
             inputs = _zeros_for(inputs, cell.output_size)
@@ -133,6 +174,13 @@ class MultiRNNCell(RNNCell):
         return self._step(inputs, state, scoped=True)
 
     def _step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
+        if self._placement is not None:
+            from lstmcore.cells.on_gpu import run_there
+
+            return run_there(self, inputs, lambda x: self._run_step(x, state, scoped=scoped))
+        return self._run_step(inputs, state, scoped=scoped)
+
+    def _run_step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
         new_states = []
         for cell, cell_state in self._levels(state, scoped=scoped):
             inputs, new_state = cell(inputs, cell_state)
@@ -155,23 +203,35 @@ class MultiRNNCell(RNNCell):
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
-        rows, width = inputs.shape[1 if time_major else 0], inputs.shape[2]
-        step = np.broadcast_to(np.zeros((), inputs.dtype), (rows, width))
-        self._check_before_build(step, state)
-        new_states = []
-        with self._scoped_build(step):
+        like = self._on_host(inputs)
+        rows, width = like.shape[1 if time_major else 0], like.shape[2]
+        step = np.broadcast_to(np.zeros((), like.dtype), (rows, width))
+        if state is not None:
+            self._check_before_build(step, state)
+
+        def run(inputs: Any) -> tuple[Any, Any]:
+            new_states = []
             for cell, cell_state in self._levels(state, scoped=True):
                 inputs, new_state = cell._run_sequence(
                     inputs, cell_state, lengths, time_major=time_major, reverse=reverse
                 )
                 new_states.append(new_state)
-        return inputs, self._joined(new_states)
+            return inputs, self._joined(new_states)
+
+        with self._scoped_build(step):
+            if self._placement is None:
+                return run(inputs)
+            from lstmcore.cells.on_gpu import run_there
+
+            return run_there(self, inputs, run)
 
     def _levels(self, state: Any, *, scoped: bool) -> Iterator[tuple[Any, Any]]:
         """Each cell with its part of the state; inside its scope if ``scoped``."""
         position = 0
         for index, cell in enumerate(self._cells):
-            if self._state_is_tuple:
+            if state is None:
+                part = None
+            elif self._state_is_tuple:
                 if not nest.is_nested(state):
                     raise ValueError(
                         f"Expected state to be a tuple of length {len(self._cells)}, "
@@ -193,6 +253,11 @@ class MultiRNNCell(RNNCell):
 
     def _layers(self) -> list[Layer]:
         return [cell for cell in self._cells if isinstance(cell, Layer)]
+
+
+def _device(cell: Any) -> str:
+    where = cell._placement if isinstance(cell, RNNCell) else None
+    return "cpu" if where is None else where.device
 
 
 def _zeros_for(inputs: Any, width: int) -> Array:

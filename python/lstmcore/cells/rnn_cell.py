@@ -6,7 +6,7 @@ TF API: ``tf.compat.v1.nn.rnn_cell.RNNCell``, ``LSTMStateTuple``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from lstmcore.layers.input_spec import checked_input
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import CapturingBuild, ScopedBuild
 from lstmcore.variables.variable_scope import VariableScope, get_variable_scope, variable_scope
+
+if TYPE_CHECKING:
+    from lstmcore.gpu import Placement
 
 
 class _LSTMStateTuple(NamedTuple):
@@ -136,6 +139,16 @@ class RNNCell(Layer):
     # The seam for running whole sequences
 
     @property
+    def _placement(self) -> Placement | None:
+        """The GPU that the cell computes on; None for the CPU."""
+        return None
+
+    @property
+    def _starts_at_zero(self) -> bool:
+        """Whether its initial state is known to be zeros, which need not be made on a GPU."""
+        return False
+
+    @property
     def _native_sequence(self) -> bool:
         """Whether ``_run_sequence`` exists; otherwise callers loop over the time steps."""
         return False
@@ -156,7 +169,8 @@ class RNNCell(Layer):
         """All time steps at once: (outputs, final state), for cells with ``_native_sequence``.
 
         Args:
-            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous.
+            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the cell's GPU.
+            state: None for zeros, of cells on a GPU only.
             lengths: int64 [N] in 0..T, or None for T everywhere. Past its length a row's outputs
                 are 0 and its state stays.
             reverse: run each row backwards inside its length; outputs keep their positions.

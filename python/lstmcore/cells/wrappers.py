@@ -33,6 +33,7 @@ class ResidualWrapper(CellWrapper):
         self._residual_fn = residual_fn
 
     def _check_step(self, inputs: Any) -> None:
+        self._refuse_on_device(inputs)
         if self._residual_fn is not None or not isinstance(inputs, np.ndarray):
             return
         if inputs.ndim == 2 and isinstance(self.output_size, int):
@@ -43,6 +44,17 @@ class ResidualWrapper(CellWrapper):
             return self._residual_fn(inputs, output)
         nest.check_same_structure(inputs, output, ("inputs", "outputs"))
         return nest.map_structure(_sum, inputs, output)
+
+    def _refuse_on_device(self, inputs: Any) -> None:
+        if self._placement is None or self._residual_fn is not None:
+            return
+        from lstmcore.gpu import is_on_device
+
+        if is_on_device(inputs):
+            raise TypeError(
+                "inputs: a ResidualWrapper adds NumPy arrays; for arrays on the GPU pass a "
+                "residual_fn that adds them"
+            )
 
     @property
     def _native_sequence(self) -> bool:
@@ -58,6 +70,7 @@ class ResidualWrapper(CellWrapper):
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
+        self._refuse_on_device(inputs)
         rows = inputs.shape[1 if time_major else 0]
         _check_compatible((rows, inputs.shape[2]), (rows, self.output_size))
         outputs, new_state = super()._run_sequence(
@@ -81,7 +94,8 @@ class ResidualWrapper(CellWrapper):
 
 
 class DeviceWrapper(CellWrapper):
-    """Names a device for a cell. The name is checked; computation stays on the CPU.
+    """Names a device for a cell. The name is checked and has no effect: where a cell computes is
+    said by its own argument ``device``.
 
     Raises ValueError for what is no device name.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstmcore.arrays import as_number
 from lstmcore.formats import canonical
@@ -19,7 +19,10 @@ from lstmcore.formats.opening import open_source
 from lstmcore.formats.safetensors_file import SafetensorsSource
 from lstmcore.formats.source import Source
 from lstmcore.models.description import CellSpec
-from lstmcore.models.lstm import LSTM
+from lstmcore.models.lstm import LSTM, placement_of
+
+if TYPE_CHECKING:
+    from lstmcore.gpu import Placement
 
 
 def load(
@@ -33,6 +36,9 @@ def load(
     proj_clip: float | None = None,
     dtype: Any = None,
     ignore: Sequence[str] = (),
+    device: str = "cpu",
+    device_dtype: str | None = None,
+    math: str = "ieee",
 ) -> LSTM:
     """Opens an LSTM model that any of these wrote, without the framework.
 
@@ -52,6 +58,7 @@ def load(
             not say: TensorFlow's checkpoints, Keras files of weights alone.
         dtype: float32 or float64; None: float64 where the weights are, else float32.
         ignore: tensors that are meant to be left out: names, prefixes, or patterns with ``*``.
+        device, device_dtype, math: where the model computes; see ``LSTM.to``.
 
     Raises:
         LoadError: a file that is broken or not known; more than one model and no ``scope``; weights
@@ -60,9 +67,11 @@ def load(
         UnsafeFile: (a LoadError) a file that would run code or reach outside itself.
         MissingExtra: (an ImportError) a package is needed; the message says how to install it.
         TypeError, ValueError: arguments of wrong types or values.
+        RuntimeError: a device that cannot be used, with the reason.
     """
     choices = Choices(forget_bias, activation, recurrent_activation, cell_clip, proj_clip, dtype)
-    return load_explained(file, scope, choices, ignore).model
+    where = placement_of(device, device_dtype, math)
+    return _placed(load_explained(file, scope, choices, ignore).model, where)
 
 
 def load_explained(file: Any, scope: Scope, choices: Choices, ignore: Sequence[str]) -> Loaded:
@@ -86,11 +95,27 @@ def load_explained(file: Any, scope: Scope, choices: Choices, ignore: Sequence[s
         source.close()
 
 
-def open_models(file: Any, **choices: Any) -> dict[str, LSTM]:
+def open_models(
+    file: Any,
+    *,
+    device: str = "cpu",
+    device_dtype: str | None = None,
+    math: str = "ieee",
+    **choices: Any,
+) -> dict[str, LSTM]:
     """All models of a file by name; arguments as for ``load``, without ``scope`` and ``ignore``.
 
     Raises as ``load``, for the first model that cannot be loaded.
     """
+    where = placement_of(device, device_dtype, math)
+    return {name: _placed(model, where) for name, model in _open_models(file, choices).items()}
+
+
+def _placed(model: LSTM, where: Placement | None) -> LSTM:
+    return model if where is None else model.to(where.device, where.dtype, math=where.math)
+
+
+def _open_models(file: Any, choices: dict[str, Any]) -> dict[str, LSTM]:
     checked = _checked(Choices(**choices))
     source = open_source(file)
     try:

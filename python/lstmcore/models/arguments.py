@@ -23,8 +23,8 @@ def checked_input(x: Any, rank: int, input_size: int, dtype: Any) -> Array:
     return np.require(values, dtype, ("C", "A"))
 
 
-def checked_state(state: Any, like: Sequence[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
-    count, dtype = len(like), like[0][0].dtype
+def state_pairs(state: Any, count: int) -> list[Any]:
+    """``count`` pairs of what should be arrays; a single pair alone will do for one."""
     form = f"initial_state: expected {count} pairs (c, h), one per layer and direction"
     if not isinstance(state, (tuple, list)):
         raise TypeError(f"{form}, got {type(state).__name__}")
@@ -35,6 +35,15 @@ def checked_state(state: Any, like: Sequence[tuple[Array, Array]]) -> list[tuple
         not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs
     ):
         raise ValueError(f"{form}, got {len(pairs)} parts of another form")
+    return pairs
+
+
+def checked_state(
+    state: Any, like: Sequence[tuple[Array, ...]], *, dense: bool = True
+) -> list[tuple[Array, Array]]:
+    """``dense``: as the kernels of the CPU take them."""
+    dtype = like[0][0].dtype
+    pairs = state_pairs(state, len(like))
     checked = []
     for k, (pair, zeros) in enumerate(zip(pairs, like, strict=True)):
         parts = []
@@ -46,7 +55,7 @@ def checked_state(state: Any, like: Sequence[tuple[Array, Array]]) -> list[tuple
                 raise ValueError(
                     f"initial_state[{k}].{name}: expected shape {zero.shape}, got {array.shape}"
                 )
-            parts.append(np.require(array, dtype, ("C", "A")))
+            parts.append(np.require(array, dtype, ("C", "A")) if dense else array)
         checked.append((parts[0], parts[1]))
     return checked
 
@@ -60,7 +69,7 @@ def integers(value: Any, argument: str) -> Array | None:
     return np.ascontiguousarray(array, np.int64)
 
 
-def check_last(out: Any, shape: tuple[int, int], dtype: Any) -> None:
+def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"out: expected an array {dtype} {shape}, got {got}")

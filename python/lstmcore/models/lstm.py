@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore import _core, cuda, dtypes
+from lstmcore import _core, dtypes
 from lstmcore.arrays import Array, as_array, as_flag, as_size
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.models import arguments
 from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
-from lstmcore.models.on_cuda import CudaCall, CudaModel
 from lstmcore.variables.initializers import drawn
+
+if TYPE_CHECKING:
+    from lstmcore.gpu import Placement
+    from lstmcore.models.on_cuda import CudaModel
 
 OUTPUTS = ("all", "last", "c", "hc")
 State = tuple[LSTMStateTuple, ...]
@@ -37,6 +40,7 @@ class LSTM:
         dtype: float32 or float64, of weights, inputs, outputs and states.
         seed: of the initial kernels, uniform as by Glorot & Bengio 2010; biases are zero. Weights
             of a trained model come through ``lstmcore.load`` or ``set_weights``.
+        device, device_dtype, math: where to compute: "cpu", or as ``to`` has them.
 
     Calls are safe from several threads at once, and release the GIL. Inference only.
     """
@@ -57,7 +61,11 @@ class LSTM:
         recurrent_activation: str = "sigmoid",
         dtype: Any = np.float32,
         seed: int | None = None,
+        device: str = "cpu",
+        device_dtype: str | None = None,
+        math: str = "ieee",
     ) -> None:
+        where = placement_of(device, device_dtype, math)
         count = as_size(num_layers, "num_layers", minimum=1)
         both = as_flag(bidirectional, "bidirectional")
         kind, random = dtypes.as_compute_dtype(dtype), np.random.default_rng(seed)
@@ -77,7 +85,7 @@ class LSTM:
             cells = [Cell(spec, _initial(spec, kind, random)) for _ in range(1 + both)]
             layers.append(StackLayer(*cells))
             width = layers[-1].output_size
-        self._set_layers(layers, {}, "lstm")
+        self._set_layers(layers, {}, "lstm", where)
 
     @classmethod
     def from_layers(
@@ -88,8 +96,16 @@ class LSTM:
         self._set_layers(layers, metadata, name)
         return self
 
-    def _set_layers(self, layers: Any, metadata: Mapping[str, str], name: str) -> None:
-        self._layers = checked_layers(layers)
+    def _set_layers(
+        self, layers: Any, metadata: Mapping[str, str], name: str, where: Placement | None = None
+    ) -> None:
+        checked = checked_layers(layers)
+        on_cuda: CudaModel | None = None
+        if where is not None:  # before anything is changed: it may fail
+            from lstmcore.models.on_cuda import CudaModel
+
+            on_cuda = CudaModel(checked, where)
+        self._layers = checked
         self._metadata = dict(metadata)
         self._name = name
         self._native_layers = [
@@ -100,7 +116,7 @@ class LSTM:
             for layer in self._layers
         ]
         self._stack = _core.Stack(self._native_layers)
-        self._on_cuda: CudaModel | None = None
+        self._on_cuda = on_cuda
 
     @property
     def layers(self) -> tuple[StackLayer, ...]:
@@ -148,7 +164,7 @@ class LSTM:
     @property
     def device(self) -> str:
         """ "cpu", or the GPU that calls run on, such as "cuda:0"."""
-        return f"cuda:{self._on_cuda.device}" if self._on_cuda else "cpu"
+        return self._on_cuda.where.device if self._on_cuda else "cpu"
 
     def to(self, device: str, dtype: str | None = None, *, math: str = "ieee") -> LSTM:
         """The same model on a GPU, or back on the CPU; this one stays as it is.
@@ -164,17 +180,38 @@ class LSTM:
 
         Inputs of a call are then arrays on that GPU (anything with ``__dlpack__`` or
         ``__cuda_array_interface__``, not copied), or NumPy arrays of float32 (float64 with
-        float64), which are copied, as are their outputs. Calls enqueue their work on ``stream``
-        and return.
+        float64), which are copied, as are their outputs. Calls with arrays on the GPU enqueue their
+        work on ``stream`` and return; arrays that were given must stay alive until it is done,
+        unless their library frees memory in the order of that stream (torch and CuPy do).
 
         Raises ValueError for another name or dtype, RuntimeError with the reason where the GPU
         cannot be used, MemoryError.
         """
-        index = cuda.device_index(device)
-        model = LSTM.from_layers(self._layers, metadata=self._metadata, name=self._name)
-        if index is not None:
-            model._on_cuda = CudaModel(self._layers, index, dtype or self.dtype.name, math)
+        where = placement_of(device, dtype, math, "dtype")
+        model = LSTM.__new__(LSTM)
+        model._set_layers(self._layers, self._metadata, self._name, where)
         return model
+
+    def plan(self, steps: int, batch: int, path: str = "auto") -> list[dict[str, Any]]:
+        """How each layer and direction would run on the model's GPU: T ``steps``, N ``batch``.
+
+        A dict each: ``path``; ``kernel``, "fma" or "mma" (tensor cores), of a persistent path, and
+        how it divides the work; ``products``, what multiplies the rest: "cublasLt" with its
+        version, or "lstmcore". Raises ValueError on the CPU, and for a path that cannot be.
+        """
+        if self._on_cuda is None:
+            raise ValueError("plan: only of a model on a GPU")
+        return self._on_cuda.plan(
+            as_size(steps, "steps", minimum=0), as_size(batch, "batch", minimum=0), path
+        )
+
+    def synchronize(self, stream: int = 0) -> None:
+        """Waits for the work that is on a stream of the model's GPU; returns at once on the CPU.
+
+        Raises RuntimeError if a kernel failed.
+        """
+        if self._on_cuda is not None:
+            self._on_cuda.synchronize(stream)
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -220,7 +257,11 @@ class LSTM:
             )
             for k, layer in enumerate(self._layers)
         ]
-        self._set_layers(layers, {}, self._name)
+        self._set_layers(layers, {}, self._name, self._where)
+
+    @property
+    def _where(self) -> Placement | None:
+        return None if self._on_cuda is None else self._on_cuda.where
 
     def zero_state(self, batch_size: int) -> State:
         """Zeros in the form of ``initial_state``."""
@@ -255,7 +296,8 @@ class LSTM:
             x: [N, T, I] of the model's dtype, or [T, N, I] if ``time_major``; or [total, I] with
                 ``offsets``.
             lengths: N integers in 0..T; None: all rows have T steps. From a row's length on, its
-                outputs are 0 and its state stays.
+                outputs are 0 and its state stays. Lengths and offsets on a GPU are copied to the
+                host, and waited for.
             initial_state: a pair (c [N, H], h [N, P]) per layer and direction, layer by layer,
                 forward first (as ``zero_state`` gives it); for a single cell the pair alone will
                 do. None: zeros.
@@ -265,7 +307,7 @@ class LSTM:
             return_state: whether to return a pair (what ``outputs`` says, final state) instead.
             offsets: integers [N + 1] for rows of different lengths one after the other in x, from 0
                 to total; outputs are [total, ...] in the places of their inputs.
-            out: an array to write "all" or "last" into and return.
+            out: an array to write "all" or "last" into and return; where x is, on a GPU.
             threads: at most this many; None: as many as the work is worth, see
                 ``set_num_threads``. On a GPU without meaning.
             stream: of a model on a GPU: the CUDA stream, as an integer; None: the one that x's
@@ -281,13 +323,11 @@ class LSTM:
         if out is not None and outputs not in ("all", "last"):
             raise ValueError(f"out: only for outputs='all' and 'last', got outputs={outputs!r}")
         if self._on_cuda:
-            if offsets is not None:
-                raise ValueError("offsets: not on a GPU; pass lengths")
+            from lstmcore.models.on_cuda import CudaCall
+
             major = as_flag(time_major, "time_major")
-            return self._on_cuda(
-                x,
-                CudaCall(lengths, initial_state, outputs, return_state, major, out, stream, path),
-            )
+            call = (lengths, initial_state, outputs, return_state, major, offsets, out)
+            return self._on_cuda(x, CudaCall(*call, stream, path))
         if stream is not None or path != "auto":
             raise ValueError("stream and path are for models on a GPU")
         values = arguments.checked_input(
@@ -305,7 +345,7 @@ class LSTM:
             width = sum(cell.spec.num_units for _, cell in self._layers[-1].cells)
             cells = np.empty((*values.shape[:-1], width), self.dtype)
         if out is not None and outputs == "last":
-            arguments.check_last(out, (rows, self.output_size), self.dtype)
+            arguments.check_out(out, (rows, self.output_size), self.dtype)
         y, final = self._stack.forward(
             values,
             ()
@@ -347,7 +387,7 @@ class LSTM:
         )
 
     def __reduce__(self) -> Any:
-        return _unpickled, (1, self._layers, self._metadata, self._name)
+        return _unpickled, (2, self._layers, self._metadata, self._name, self._where)
 
     def __repr__(self) -> str:
         specs = [cell.spec for layer in self._layers for _, cell in layer.cells]
@@ -366,7 +406,11 @@ class LSTM:
             if field not in ("input_size", "num_units")
             and getattr(specs[0], field) != default.default
         ]
-        facts += [f"dtype={self.dtype}", f"packed={self.packed_bytes} bytes"]
+        facts.append(f"dtype={self.dtype}")
+        if self._on_cuda is None:
+            facts.append(f"packed={self.packed_bytes} bytes")
+        else:
+            facts += [f"device={self.device}", f"device_dtype={self._on_cuda.gpu.dtype}"]
         return f"<LSTM '{self._name}' {' '.join(facts)}>"
 
 
@@ -383,7 +427,20 @@ def _uniform(random: np.random.Generator, limit: float, size: int) -> Array:
     return random.uniform(-limit, limit, size)
 
 
-def _unpickled(version: int, layers: Any, metadata: Any, name: str) -> LSTM:
-    if version != 1:
-        raise ValueError(f"LSTM: pickled in form {version}, this lstmcore reads form 1")
-    return LSTM.from_layers(layers, metadata=metadata, name=name)
+def placement_of(device: Any, dtype: Any, math: Any, dtype_name: str = "device_dtype") -> Any:
+    if device == "cpu" and dtype is None and math == "ieee":
+        return None
+    from lstmcore.gpu import placement
+
+    return placement(device, dtype, math, dtype_name)
+
+
+def _unpickled(version: int, layers: Any, metadata: Any, name: str, where: Any) -> LSTM:
+    """On the device that it was on. Raises RuntimeError where that is not there."""
+    if version != 2:
+        raise ValueError(f"LSTM: pickled in form {version}, this lstmcore reads form 2")
+    if where is not None:
+        where = placement_of(where.device, where.dtype, where.math)
+    model = LSTM.__new__(LSTM)
+    model._set_layers(layers, metadata, name, where)
+    return model

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmcore import _core, cuda
+from lstmcore import gpu
 from lstmcore.arrays import Array
 from lstmcore.cells.rnn_cell import LSTMStateTuple
-from lstmcore.cuda import DeviceArray
+from lstmcore.gpu import Gpu, Placement
 from lstmcore.models import arguments
 from lstmcore.models.description import Cell, StackLayer
 
-PATHS = ("auto", "stepwise", "block", "cluster", "grid")
-MATHS = ("ieee", "tf32", "tf32x3")
-KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores
 # Roles of weights as Cell has them, and as the library does.
 _ROLES = {
     "bias": "b",
@@ -36,212 +32,227 @@ class CudaCall(NamedTuple):
     outputs: str
     return_state: bool
     time_major: bool
+    offsets: Any
     out: Any
     stream: int | None
     path: str
 
 
-class CudaModel:
-    """The layers of a model on one GPU, in one dtype."""
+class _Sequence(NamedTuple):
+    """x on the device, [N, T, I] or [T, N, I], and what goes with it."""
 
-    def __init__(self, layers: Sequence[StackLayer], device: int, dtype: str, math: str) -> None:
-        if dtype not in cuda.DTYPES:
-            raise ValueError(f"dtype: expected one of {', '.join(cuda.DTYPES)}, got {dtype!r}")
-        if math not in MATHS:
-            raise ValueError(f"math: expected one of {', '.join(MATHS)}, got {math!r}")
-        self.library = cuda.library()
-        self.device, self.dtype, self.math = device, dtype, math
-        self._context = _core.CudaContext(self.library, device, cuda.cublas_file())
+    x: Any
+    time_major: bool
+    lengths: list[int] | None
+    offsets: list[int] | None  # where x was packed
+    stream: int
+    path: int
+
+    @property
+    def rows(self) -> int:
+        return gpu.shape_of(self.x)[1 if self.time_major else 0]
+
+
+class _Results(NamedTuple):
+    """On the device: outputs and cell states at each step, where wanted; the final state."""
+
+    y: Any
+    c: Any
+    final: list[LSTMStateTuple]
+
+
+class CudaModel:
+    """The layers of a model on one GPU, in one dtype.
+
+    Raises RuntimeError with the reason where the GPU cannot be used, MemoryError.
+    """
+
+    def __init__(self, layers: Sequence[StackLayer], where: Placement) -> None:
+        self.where = where
         self._layers = layers
+        self._cells = [cell for layer in layers for _, cell in layer.cells]
+        self.gpu = Gpu(where, self._cells[0].weights["kernel"].dtype.name, shared=False)
         self._native = [[self._native_layer(cell) for _, cell in layer.cells] for layer in layers]
 
-    def _native_layer(self, cell: Cell) -> _core.CudaLayer:
+    def _native_layer(self, cell: Cell) -> Any:
         weights = {_ROLES[role]: v for role, v in cell.weights.items() if role in _ROLES}
-        kernel = cell.weights["kernel"]
-        weights["W"], weights["R"] = np.split(kernel, [cell.spec.input_size])
-        weights.setdefault("b", np.zeros(kernel.shape[1]))
-        spec = {
-            **vars(cell.spec),
-            "dtype": cuda.DTYPES.index(self.dtype),
-            "math": MATHS.index(self.math),
-        }
-        return _core.CudaLayer(self._context, spec, weights)
+        weights["W"], weights["R"] = np.split(cell.weights["kernel"], [cell.spec.input_size])
+        return self.gpu.layer(cell.spec.as_dict(), weights)
+
+    @property
+    def host_dtype(self) -> np.dtype[Any]:
+        """Of NumPy arrays that go in and come out."""
+        return np.dtype(self.gpu.wide)
 
     def plan(self, steps: int, batch: int, path: str = "auto") -> list[dict[str, Any]]:
         """How each layer and direction would run: see ``LSTM.plan``."""
-        plans = [
-            native.plan(steps, batch, _path(path)) for layer in self._native for native in layer
-        ]
+        number = gpu.path_number(path)
+        plans = [native.plan(steps, batch, number) for layer in self._native for native in layer]
         return [
-            {**plan, "path": PATHS[plan["path"]], "kernel": KERNELS[plan["kernel"]]}
+            {**plan, "path": gpu.PATHS[plan["path"]], "kernel": gpu.KERNELS[plan["kernel"]]}
             for plan in plans
         ]
 
-    def __call__(self, x: Any, call: CudaCall) -> Any:
-        path = _path(call.path)
-        stream = _stream_of(x) if call.stream is None else call.stream
-        host = isinstance(x, np.ndarray)
-        values = self._to_device(x, stream)
-        shape = _shape_of(values, call.time_major)
-        states = self._states(call.initial_state, shape[1], stream)
-        lengths = arguments.integers(call.lengths, "lengths")
-        final: list[LSTMStateTuple] = []
-        sequence, cells = values, None
-        for k, (layer, natives) in enumerate(zip(self._layers, self._native, strict=True)):
-            last = k + 1 == len(self._layers)
-            below = sequence
-            keep = not last or call.outputs in ("all", "hc")
-            sequence = cells = None
-            if keep:
-                given = call.out if last and call.out is not None and not host else None
-                sequence = self._empty(shape, layer.output_size, call.time_major, stream, given)
-            if last and call.outputs in ("c", "hc"):
-                units = sum(cell.spec.num_units for _, cell in layer.cells)
-                cells = self._empty(shape, units, call.time_major, stream, wide=True)
-            y_column = c_column = 0
-            for (direction, cell), native in zip(layer.cells, natives, strict=True):
-                c, h = states[len(final)] if states else (None, None)
-                new = LSTMStateTuple(
-                    self._array((shape[1], cell.spec.num_units), stream, wide=True),
-                    self._array((shape[1], cell.spec.output_size), stream),
-                )
-                native.forward(
-                    below,
-                    sequence,
-                    y_column,
-                    cells,
-                    c_column,
-                    c,
-                    h,
-                    *new,
-                    None if lengths is None else lengths.tolist(),
-                    call.time_major,
-                    direction == "backward",
-                    path,
-                    stream,
-                )
-                final.append(new)
-                y_column += cell.spec.output_size
-                c_column += cell.spec.num_units
-        return self._results(call, sequence, cells, final, host, x)
-
     def synchronize(self, stream: int = 0) -> None:
         """Waits for the stream. Raises RuntimeError if a kernel on it failed."""
-        self._context.synchronize(stream)
+        self.gpu.context.synchronize(stream)
 
-    def _results(
-        self, call: CudaCall, y: Any, cells: Any, final: list[LSTMStateTuple], host: bool, x: Any
-    ) -> Any:
-        state: Any = tuple(final)
-        result: Any = {"all": y, "c": cells, "hc": (y, cells)}.get(call.outputs)
+    def __call__(self, x: Any, call: CudaCall) -> Any:
+        host = not gpu.is_on_device(x)
+        sequence = self._sequence(x, host, call)
+        states = self._states(call.initial_state, sequence.rows, sequence.stream)
+        width = self._layers[-1].output_size
+        if call.out is not None:
+            self._check_out(call, host, (*gpu.shape_of(x)[:-1], width), (sequence.rows, width))
+        whole = call.out if call.outputs == "all" and not host and call.offsets is None else None
+        results = self._run(sequence, states, call.outputs, whole)
+        return self._returned(results, sequence, host, call)
+
+    def _sequence(self, x: Any, host: bool, call: CudaCall) -> _Sequence:
+        path = gpu.path_number(call.path)
+        stream = call.stream
+        if stream is None:
+            stream = 0 if host else gpu.stream_of(x)
+        elif not isinstance(stream, int) or stream < 0:
+            raise TypeError(f"stream: expected a CUDA stream as an integer, got {stream!r}")
+        rank = 3 if call.offsets is None else 2
+        lengths, offsets = (
+            arguments.integers(gpu.integers_of(value, name), name)
+            for value, name in ((call.lengths, "lengths"), (call.offsets, "offsets"))
+        )
+        if lengths is not None and offsets is not None:
+            raise ValueError("lengths and offsets exclude each other")
         if host:
-            state = tuple(LSTMStateTuple(*(self._to_host(a, x) for a in pair)) for pair in final)
-            if call.outputs == "hc":
-                result = tuple(self._to_host(a, x) for a in (y, cells))
-            elif call.outputs != "last":
-                result = self._to_host(result, x)
-        if call.outputs == "last":
-            count = len(self._layers[-1].cells)
-            last = [pair.h for pair in state[-count:]]
-            if count > 1 and not host:
-                raise ValueError(
-                    "outputs='last': of two directions on the GPU take the states (return_state)"
+            size = self._cells[0].spec.input_size
+            x = self.gpu.upload(arguments.checked_input(x, rank, size, self.host_dtype), stream)
+        elif len(gpu.shape_of(x)) != rank:
+            axes = "[total, I]" if rank == 2 else "[N, T, I] or [T, N, I]"
+            raise ValueError(f"x: expected an array {axes}, got shape {gpu.shape_of(x)}")
+        if offsets is None:
+            given = None if lengths is None else lengths.tolist()
+            return _Sequence(x, call.time_major, given, None, stream, path)
+        positions = offsets.tolist()
+        padded = self.gpu.pad(x, positions, stream, "x")
+        return _Sequence(padded, False, np.diff(offsets).tolist(), positions, stream, path)
+
+    def _run(self, sequence: _Sequence, states: Any, outputs: str, out: Any) -> _Results:
+        """``out``: an array on the device for the outputs of the last layer."""
+        stream, lead = sequence.stream, gpu.shape_of(sequence.x)[:2]
+        final: list[LSTMStateTuple] = []
+        x, y, c_seq = sequence.x, None, None
+        for k, (layer, natives) in enumerate(zip(self._layers, self._native, strict=True)):
+            last = k + 1 == len(self._layers)
+            y = out if last else None
+            if y is None and (not last or outputs in ("all", "hc")):
+                y = self.gpu.empty((*lead, layer.output_size), stream)
+            if last and outputs in ("c", "hc"):
+                units = sum(cell.spec.num_units for _, cell in layer.cells)
+                c_seq = self.gpu.empty((*lead, units), stream, self.gpu.wide)
+            y_column = c_column = 0
+            for (direction, cell), native in zip(layer.cells, natives, strict=True):
+                spec, number = cell.spec, len(final)
+                new = LSTMStateTuple(
+                    self.gpu.empty((sequence.rows, spec.num_units), stream, self.gpu.wide),
+                    self.gpu.empty((sequence.rows, spec.output_size), stream),
                 )
-            result = np.concatenate(last, axis=1) if host else last[0]
-        if host and call.out is not None:
-            _check_out(call.out, result)
-            call.out[...] = result
-            result = call.out
+                names = [f"initial_state[{number}].{part}" for part in "ch"]
+                native.forward(
+                    x,
+                    y,
+                    y_column,
+                    c_seq,
+                    c_column,
+                    *(states[number] if states else (None, None)),
+                    *new,
+                    sequence.lengths,
+                    sequence.time_major,
+                    direction == "backward",
+                    sequence.path,
+                    stream,
+                    ("x", "out", *names),
+                )
+                final.append(new)
+                y_column += spec.output_size
+                c_column += spec.num_units
+            x = y
+        return _Results(y, c_seq, final)
+
+    def _returned(self, results: _Results, sequence: _Sequence, host: bool, call: CudaCall) -> Any:
+        out = None if host else call.out
+        y, c = results.y, results.c
+        if sequence.offsets is not None:
+            y, c = (
+                array if array is None else self.gpu.unpad(array, sequence.offsets, stream, into)
+                for array, stream, into in (
+                    (y, sequence.stream, out if call.outputs == "all" else None),
+                    (c, sequence.stream, None),
+                )
+            )
+        if call.outputs == "last":
+            y = self._last(results.final, sequence, out)
+        result: Any = {"c": c, "hc": (y, c)}.get(call.outputs, y)
+        state = tuple(results.final)
+        if host:
+            result = self._to_host(result)
+            state = tuple(LSTMStateTuple(*self._to_host(tuple(pair))) for pair in state)
+            if call.out is not None:
+                call.out[...] = result
+                result = call.out
         return (result, state) if call.return_state else result
 
-    def _to_host(self, array: DeviceArray, like: Array) -> Array:
-        self._context.synchronize(array.stream)
-        return cuda.asnumpy(array, like.dtype)
+    def _last(self, final: list[LSTMStateTuple], sequence: _Sequence, out: Any) -> Any:
+        """h of the last layer, both directions side by side; [N, P]."""
+        parts = [pair.h for pair in final[-len(self._layers[-1].cells) :]]
+        if out is None and len(parts) == 1:
+            return parts[0]
+        if out is None:
+            return gpu.side_by_side(parts)
+        column = 0
+        for part in parts:
+            self.gpu.copy_columns(out, column, part, sequence.stream)
+            column += part.shape[1]
+        return out
 
-    def _to_device(self, x: Any, stream: int) -> Any:
-        if not isinstance(x, np.ndarray):
-            return x
-        values = arguments.checked_input(
-            x, 3, self._layers[0].cells[0][1].spec.input_size, self._host_dtype()
-        )
-        return cuda.asarray(values, self.dtype, self.device, stream)
+    def _to_host(self, result: Any) -> Any:
+        if isinstance(result, tuple):
+            return tuple(self._to_host(array) for array in result)
+        return self.gpu.to_host(result, self.host_dtype)
 
-    def _host_dtype(self) -> np.dtype[Any]:
-        """Of NumPy arrays that go in and come out."""
-        return np.dtype(np.float64 if self.dtype == "float64" else np.float32)
+    def _check_out(
+        self, call: CudaCall, host: bool, all_shape: tuple[int, ...], last: tuple[int, int]
+    ) -> None:
+        wanted = all_shape if call.outputs == "all" else last
+        if host:
+            arguments.check_out(call.out, wanted, self.host_dtype)
+        elif not gpu.is_on_device(call.out):
+            raise TypeError(
+                f"out: expected an array on {self.where.device} as x is, got "
+                f"{type(call.out).__name__}"
+            )
+        elif gpu.shape_of(call.out) != wanted:
+            raise ValueError(f"out: expected shape {wanted}, got {gpu.shape_of(call.out)}")
 
     def _states(self, given: Any, rows: int, stream: int) -> list[tuple[Any, Any]] | None:
+        """Pairs (c, h) on the device; parts may come from there or from the host."""
         if given is None:
             return None
-        cells = [cell for layer in self._layers for _, cell in layer.cells]
-        pairs = list(given)
-        if len(cells) == 1 and len(pairs) == 2 and hasattr(pairs[0], "shape"):
-            pairs = [tuple(pairs)]
-        if not any(isinstance(part, np.ndarray) for pair in pairs for part in pair):
-            if len(pairs) != len(cells) or any(len(pair) != 2 for pair in pairs):
-                raise ValueError(f"initial_state: expected {len(cells)} pairs (c, h)")
-            return [tuple(pair) for pair in pairs]
-        kind = self._host_dtype()
+        kind = self.host_dtype
         zeros = [
-            (np.zeros((rows, c.spec.num_units), kind), np.zeros((rows, c.spec.output_size), kind))
-            for c in cells
+            tuple(np.broadcast_to(np.zeros((), kind), (rows, width)) for width in widths)
+            for widths in ((c.spec.num_units, c.spec.output_size) for c in self._cells)
         ]
-        wide = "float64" if self.dtype == "float64" else "float32"
+        pairs = arguments.state_pairs(given, len(zeros))
+        like = [[gpu.stand_in(part, kind) for part in pair] for pair in pairs]
+        checked = arguments.checked_state(like, zeros, dense=False)
         return [
             (
-                cuda.asarray(c, wide, self.device, stream),
-                cuda.asarray(h, self.dtype, self.device, stream),
+                self._state_part(given_c, c, self.gpu.wide, stream),
+                self._state_part(given_h, h, self.gpu.dtype, stream),
             )
-            for c, h in arguments.checked_state(pairs, zeros)
+            for (given_c, given_h), (c, h) in zip(pairs, checked, strict=True)
         ]
 
-    def _array(self, shape: Sequence[int], stream: int, wide: bool = False) -> DeviceArray:
-        dtype = self.dtype if not wide or self.dtype == "float64" else "float32"
-        kind = cuda.DTYPES.index(dtype)
-        return DeviceArray(self.library, self.device, list(shape), kind, stream)
-
-    def _empty(
-        self,
-        shape: tuple[int, int],
-        width: int,
-        time_major: bool,
-        stream: int,
-        given: Any = None,
-        wide: bool = False,
-    ) -> Any:
-        steps, rows = shape
-        wanted = (steps, rows, width) if time_major else (rows, steps, width)
-        if given is None:
-            return self._array(wanted, stream, wide)
-        if tuple(given.shape) != wanted:
-            raise ValueError(f"out: expected shape {wanted}, got {tuple(given.shape)}")
-        return given
-
-
-def _shape_of(x: Any, time_major: bool) -> tuple[int, int]:
-    """Steps and rows."""
-    shape = tuple(getattr(x, "shape", ()))
-    if len(shape) != 3:
-        raise ValueError(f"x: expected an array [N, T, I] or [T, N, I], got shape {shape}")
-    return (shape[0], shape[1]) if time_major else (shape[1], shape[0])
-
-
-def _check_out(out: Any, result: Array) -> None:
-    if not isinstance(out, np.ndarray) or out.shape != result.shape or out.dtype != result.dtype:
-        raise ValueError(f"out: expected an array {result.dtype} {result.shape}")
-
-
-def _path(name: str) -> int:
-    if name not in PATHS:
-        raise ValueError(f"path: expected one of {', '.join(PATHS)}, got {name!r}")
-    return PATHS.index(name)
-
-
-def _stream_of(x: Any) -> int:
-    """The stream that x's library works on now, where it says so; else the default stream."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor) and x.is_cuda:
-        return int(torch.cuda.current_stream(x.device).cuda_stream)
-    if isinstance(x, DeviceArray):
-        return x.stream
-    return 0
+    def _state_part(self, given: Any, checked: Array, dtype: str, stream: int) -> Any:
+        if gpu.is_on_device(given):
+            return given
+        return self.gpu.upload(checked, stream, dtype)

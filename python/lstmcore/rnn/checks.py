@@ -48,9 +48,12 @@ class Sequence(NamedTuple):
         return 0 if self.time_major else 1
 
 
-def checked_sequence(inputs: Any, time_major: bool) -> Sequence:
-    """Raises ValueError, in TensorFlow's words, for a missing dimension or unequal T or N."""
-    leaves = [_as_leaf(leaf) for leaf in nest.flatten(inputs)]
+def checked_sequence(inputs: Any, time_major: bool, *, on_gpu: bool = False) -> Sequence:
+    """Raises ValueError, in TensorFlow's words, for a missing dimension or unequal T or N.
+
+    ``on_gpu``: arrays on a GPU may come, and stay as they are.
+    """
+    leaves = [as_leaf(leaf, on_gpu=on_gpu) for leaf in nest.flatten(inputs)]
     if not leaves:
         raise ValueError(f"inputs must not be empty, received {inputs!r}")
     for leaf in leaves:
@@ -190,7 +193,26 @@ def check_dtype_agrees(inputs: Array, dtype: Any) -> None:
         )
 
 
-def _as_leaf(leaf: Any) -> Array:
+def check_one_device(cell_fw: Any, cell_bw: Any) -> None:
+    places = [getattr(cell, "_placement", None) for cell in (cell_fw, cell_bw)]
+    devices = ["cpu" if place is None else place.device for place in places]
+    if devices[0] != devices[1]:
+        raise ValueError(
+            f"cell_fw, cell_bw: expected one device, got {devices[0]} and {devices[1]}"
+        )
+
+
+def is_on_gpu(cell: Any) -> bool:
+    """Whether the cell computes on a GPU, and takes arrays there."""
+    return getattr(cell, "_placement", None) is not None
+
+
+def as_leaf(leaf: Any, *, on_gpu: bool) -> Any:
+    if on_gpu:
+        from lstmcore.gpu import is_on_device
+
+        if is_on_device(leaf):
+            return leaf
     if leaf is None:
         raise ValueError(
             "Attempt to convert a value (None) with an unsupported type (<class 'NoneType'>) to a "

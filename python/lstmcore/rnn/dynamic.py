@@ -38,7 +38,8 @@ def dynamic_rnn(
     Args:
         cell: an RNNCell, or anything with its attributes.
         inputs: [N, T, I], or [T, N, I] if ``time_major``; copied only where not C-contiguous. A
-            cell of your own may take nested structures of arrays [N, T, ...].
+            cell with a ``device`` takes arrays on that GPU, and gives its results there. A cell of
+            your own may take nested structures of arrays [N, T, ...].
         sequence_length: N integers. Past its length a row's outputs are 0 and its state stays, NaN
             in the padding notwithstanding. Lengths outside 0..T act as 0 and T.
         initial_state: state to start from; for this package's cells converted to the dtype of
@@ -56,8 +57,11 @@ def dynamic_rnn(
     InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
     checks.check_rnn_cell("cell", cell)
-    sequence = checks.checked_sequence(inputs, time_major)
-    lengths = checks.checked_lengths(sequence_length, sequence.rows, sequence.steps)
+    on_gpu = checks.is_on_gpu(cell)
+    sequence = checks.checked_sequence(inputs, time_major, on_gpu=on_gpu)
+    lengths = checks.checked_lengths(
+        on_host(sequence_length, on_gpu), sequence.rows, sequence.steps
+    )
     checks.check_state_source(initial_state, dtype)
     checks.check_parallel_iterations(parallel_iterations)
     with thread_limits.at_most(threads), variable_scope(scope or "rnn") as entered:
@@ -92,9 +96,14 @@ def bidirectional_dynamic_rnn(
     """
     checks.check_rnn_cell("cell_fw", cell_fw)
     checks.check_rnn_cell("cell_bw", cell_bw)
-    sequence = checks.checked_sequence(inputs, time_major)
+    checks.check_one_device(cell_fw, cell_bw)
+    on_gpu = checks.is_on_gpu(cell_fw)
+    sequence = checks.checked_sequence(inputs, time_major, on_gpu=on_gpu)
     lengths = checks.checked_lengths(
-        sequence_length, sequence.rows, sequence.steps, bounded_axis=sequence.time_axis
+        on_host(sequence_length, on_gpu),
+        sequence.rows,
+        sequence.steps,
+        bounded_axis=sequence.time_axis,
     )
     checks.check_state_source(initial_state_fw, dtype)
     checks.check_state_source(initial_state_bw, dtype)
@@ -172,7 +181,7 @@ def stack_bidirectional_dynamic_rnn(
                     swap_memory=swap_memory,
                     time_major=time_major,
                 )
-            inputs = np.concatenate(outputs, axis=2)
+            inputs = side_by_side(outputs, axis=2)
             states_fw.append(state_fw)
             states_bw.append(state_bw)
     return inputs, tuple(states_fw), tuple(states_bw)
@@ -209,6 +218,10 @@ def _unroll(
 ) -> tuple[Any, Any]:
     """One direction, inside its scope."""
     native = runs_natively(cell, sequence.inputs)
+    if native and checks.is_on_gpu(cell):
+        return run_on_gpu(
+            cell, sequence.inputs, lengths, initial_state, dtype, sequence, reverse=reverse
+        )
     plain = _plain_call(cell, sequence, initial_state, dtype) if native else None
     if plain is not None:
         core, c, h = plain
@@ -242,6 +255,53 @@ def _unroll(
     return outputs, nest.pack_as(state, nest.flatten(final_state))
 
 
+def run_on_gpu(
+    cell: Any,
+    inputs: Any,
+    lengths: Array | None,
+    initial_state: Any,
+    dtype: Any,
+    sequence: checks.Sequence,
+    *,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """One direction of a cell with a device, over [N, T, I] or [T, N, I] there or on the host."""
+    from lstmcore.gpu import stand_in
+
+    state = initial_state
+    if state is None:
+        checks.check_dtype_agrees(stand_in(inputs), dtype)
+        if not cell._starts_at_zero:
+            state = checks.default_state(cell, sequence.rows, dtype)
+    if isinstance(inputs, np.ndarray):
+        inputs = as_kernel_array(inputs, inputs.dtype.newbyteorder("="))
+    outputs, final_state = cell._run_sequence(
+        inputs, state, lengths, time_major=sequence.time_major, reverse=reverse
+    )
+    if state is None:
+        return outputs, final_state
+    nest.check_same_structure(state, final_state, ("initial_state", "the cell's state"))
+    return outputs, nest.pack_as(state, nest.flatten(final_state))
+
+
+def on_host(lengths: Any, on_gpu: bool) -> Any:
+    """Lengths on a GPU are copied from there, which waits for them."""
+    if not on_gpu:
+        return lengths
+    from lstmcore.gpu import integers_of
+
+    return integers_of(lengths, "sequence_length")
+
+
+def side_by_side(outputs: Any, axis: int) -> Any:
+    """Outputs of both directions joined on their last axis, ``axis``."""
+    if isinstance(outputs[0], np.ndarray):
+        return np.concatenate(outputs, axis=axis)
+    from lstmcore import gpu
+
+    return gpu.side_by_side(outputs)
+
+
 def _both_directions(
     cell_fw: Any,
     cell_bw: Any,
@@ -251,6 +311,8 @@ def _both_directions(
     dtype: Any,
 ) -> Any:
     """Both directions in one native call, which gives each a thread; None where one by one."""
+    if checks.is_on_gpu(cell_fw):
+        return None
     if not (runs_natively(cell_fw, sequence.inputs) and runs_natively(cell_bw, sequence.inputs)):
         return None
     calls = [
@@ -296,6 +358,8 @@ def runs_natively(cell: Any, inputs: Any) -> bool:
     """
     if not (isinstance(cell, RNNCell) and cell._native_sequence):
         return False
+    if not isinstance(inputs, np.ndarray) and checks.is_on_gpu(cell):
+        return inputs.ndim == 3 if hasattr(inputs, "ndim") else len(inputs.shape) == 3
     if not (isinstance(inputs, np.ndarray) and inputs.ndim == 3):
         return False
     check_floating(inputs.dtype, "inputs")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lstmcore import nest
-from lstmcore.arrays import Array, as_array, as_kernel_array
+from lstmcore.arrays import Array, as_kernel_array
 from lstmcore.rnn import checks, loop
-from lstmcore.rnn.dynamic import runs_natively
+from lstmcore.rnn.dynamic import on_host, run_on_gpu, runs_natively, side_by_side
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
@@ -38,8 +38,9 @@ def static_rnn(
     missing ``dtype``, InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
     checks.check_rnn_cell("cell", cell)
-    steps, rows = _checked_steps(inputs)
-    lengths = _checked_lengths(sequence_length, rows, len(steps))
+    on_gpu = checks.is_on_gpu(cell)
+    steps, rows = _checked_steps(inputs, on_gpu)
+    lengths = _checked_lengths(on_host(sequence_length, on_gpu), rows, len(steps))
     checks.check_state_source(initial_state, dtype)
     with variable_scope(scope or "rnn") as entered:
         return _unroll(cell, steps, rows, lengths, initial_state, dtype, entered)
@@ -64,8 +65,12 @@ def static_bidirectional_rnn(
     """
     checks.check_rnn_cell("cell_fw", cell_fw)
     checks.check_rnn_cell("cell_bw", cell_bw)
-    steps, rows = _checked_steps(inputs)
-    lengths = _checked_lengths(sequence_length, rows, len(steps), reversed_rows=True)
+    checks.check_one_device(cell_fw, cell_bw)
+    on_gpu = checks.is_on_gpu(cell_fw)
+    steps, rows = _checked_steps(inputs, on_gpu)
+    lengths = _checked_lengths(
+        on_host(sequence_length, on_gpu), rows, len(steps), reversed_rows=True
+    )
     checks.check_state_source(initial_state_fw, dtype)
     checks.check_state_source(initial_state_bw, dtype)
     with variable_scope(scope or "bidirectional_rnn"):
@@ -78,19 +83,22 @@ def static_bidirectional_rnn(
                 cell_bw, steps, rows, lengths, initial_state_bw, dtype, entered, reverse=True
             )
     outputs = [
-        nest.map_structure(lambda fw, bw: np.concatenate([fw, bw], axis=1), fw, bw)
+        nest.map_structure(lambda fw, bw: side_by_side([fw, bw], axis=1), fw, bw)
         for fw, bw in zip(forward, backward, strict=True)
     ]
     return outputs, state_fw, state_bw
 
 
-def _checked_steps(inputs: Any) -> tuple[list[Any], int]:
+def _checked_steps(inputs: Any, on_gpu: bool) -> tuple[list[Any], int]:
     """The steps with arrays for leaves, and the batch size they agree in."""
     if not nest.is_nested(inputs):
         raise TypeError(f"Argument `inputs` must be a sequence. Received: {inputs}")
     if not inputs:
         raise ValueError("Argument `inputs` must not be empty.")
-    steps = [nest.map_structure(_as_leaf, step) for step in inputs]
+    steps = [
+        nest.map_structure(lambda leaf: checks.as_leaf(leaf, on_gpu=on_gpu), step)
+        for step in inputs
+    ]
     leaves = nest.flatten(steps)
     first = leaves[0]
     if first.ndim == 0:
@@ -105,10 +113,6 @@ def _checked_steps(inputs: Any) -> tuple[list[Any], int]:
                 "inputs differ in their batch size"
             )
     return steps, first.shape[0]
-
-
-def _as_leaf(leaf: Any) -> Array:
-    return np.asarray(leaf) if isinstance(leaf, (bool, int, float)) else as_array(leaf, "inputs")
 
 
 def _checked_lengths(
@@ -138,9 +142,15 @@ def _unroll(
     reverse: bool = False,
 ) -> tuple[list[Any], Any]:
     """One direction, inside its scope."""
-    joined = _joined(steps)
+    joined = _joined(steps, checks.is_on_gpu(cell))
     if joined is not None and not runs_natively(cell, joined):
         joined = None
+    if joined is not None and checks.is_on_gpu(cell):
+        sequence = checks.Sequence(joined, True, len(steps), rows)
+        outputs, final_state = run_on_gpu(
+            cell, joined, lengths, initial_state, dtype, sequence, reverse=reverse
+        )
+        return [outputs[step] for step in range(len(steps))], final_state
     if joined is not None and initial_state is None:
         checks.check_dtype_agrees(joined, dtype)
     state = initial_state
@@ -162,11 +172,16 @@ def _unroll(
     return reversed_steps(outputs, lengths), final_state
 
 
-def _joined(steps: list[Any]) -> Array | None:
+def _joined(steps: list[Any], on_gpu: bool) -> Any:
     """The steps as one array [T, N, I], or None where they are no arrays of one shape and dtype."""
     first = steps[0]
     if nest.is_nested(first):
         return None
+    if on_gpu:
+        from lstmcore import gpu
+
+        if gpu.any_on_device(steps):
+            return gpu.stacked(steps)
     for step in steps:
         if nest.is_nested(step) or step.shape != first.shape or step.dtype != first.dtype:
             return None

@@ -36,9 +36,12 @@ class StreamModel:
         self._weights: list[tuple[Array | None, ...]]
         self._settings: list[tuple[str, tuple[Any, ...]]]
         if isinstance(cell, LSTM):
+            _refuse_device(cell)
             self._take_lstm(cell)
         else:
-            self._take_cells(_built_leaves(cell, input_size))
+            leaves = built_leaves(cell, input_size)
+            _refuse_device(cell)
+            self._take_cells(leaves)
         if len({layer.dtype for layer in self.layers}) > 1:
             found = ", ".join(layer.dtype for layer in self.layers)
             raise TypeError(f"cell: its layers must have one dtype, they have {found}")
@@ -117,7 +120,7 @@ def model_of(cell: Any, input_size: int | None = None) -> StreamModel:
     return model if isinstance(model, StreamModel) else StreamModel(cell, input_size)
 
 
-def _built_leaves(cell: Any, input_size: int | None) -> Sequence[LSTMCellBase]:
+def built_leaves(cell: Any, input_size: int | None) -> Sequence[LSTMCellBase]:
     """The cells that hold the weights, first to last, built."""
     reason = _why_not(cell)
     if reason:
@@ -171,6 +174,13 @@ def _why_not(cell: Any) -> str | None:
     if isinstance(cell, RNNCell):
         return f"{cell.name} ({type(cell).__name__}) cannot be streamed: expected {expected}"
     return f"expected {expected}, received {type(cell).__name__}"
+
+
+def _refuse_device(cell: Any) -> None:
+    """A stream keeps its state in host memory, and its steps are calls of the CPU kernels."""
+    device = getattr(cell, "device", "cpu")
+    if device != "cpu":
+        raise TypeError(f"cell: {cell.name} is on {device}; a stream needs a cell on the CPU")
 
 
 def _overrides(cell: Any) -> str:

@@ -41,6 +41,12 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchTimeout = 702,
+  cudaErrorAssert = 710,
+  cudaErrorHardwareStackError = 714,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
 };
 const char* cudaGetErrorName(cudaError_t);
@@ -63,8 +69,15 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp*, int device);
 namespace emulator {
 struct Stream;
 struct Graph;
+struct Event;
 // Runs, or records where the stream is being captured.
 cudaError_t enqueue(Stream* stream, std::function<void()> work);
+// The same for a kernel, which runs later: when anything else is asked of the device, which may be broken
+// then (faults.h). One that `overlaps` starts before the one ahead of it in its stream, and lets that one run
+// when all of its threads wait for it.
+cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps = false);
+// Whether this call of a function of CUDA or cuBLAS is to fail, and with which status. See faults.h.
+bool fails(const char* function, int* status);
 struct Launch {
   unsigned blocks, threads, cluster;
   std::size_t shared_bytes;
@@ -91,7 +104,7 @@ void __syncthreads();
 int __syncthreads_or(int);
 
 using cudaStream_t = emulator::Stream*;
-using cudaEvent_t = int*;
+using cudaEvent_t = emulator::Event*;
 using cudaGraph_t = emulator::Graph*;
 using cudaGraphExec_t = emulator::Graph*;
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocMapped = 2 };
@@ -99,6 +112,17 @@ enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureSta
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered,
+  cudaMemoryTypeHost,
+  cudaMemoryTypeDevice,
+  cudaMemoryTypeManaged
+};
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes*, const void*);
 cudaError_t cudaMalloc(void**, std::size_t);
 cudaError_t cudaFree(void*);
 cudaError_t cudaMallocAsync(void**, std::size_t, cudaStream_t);
@@ -107,6 +131,8 @@ cudaError_t cudaHostAlloc(void**, std::size_t, unsigned);
 cudaError_t cudaFreeHost(void*);
 cudaError_t cudaMemcpy(void*, const void*, std::size_t, cudaMemcpyKind);
 cudaError_t cudaMemcpyAsync(void*, const void*, std::size_t, cudaMemcpyKind, cudaStream_t);
+cudaError_t cudaMemcpy2DAsync(void*, std::size_t, const void*, std::size_t, std::size_t, std::size_t,
+                              cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemsetAsync(void*, int, std::size_t, cudaStream_t);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t*, unsigned);
 cudaError_t cudaStreamDestroy(cudaStream_t);
@@ -129,7 +155,18 @@ enum cudaFuncAttribute {
   cudaFuncAttributeNonPortableClusterSizeAllowed
 };
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
-enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension, cudaLaunchAttributeCooperative };
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  attributes->ptxVersion = 90;
+  return cudaSuccess;
+}
+enum cudaLaunchAttributeID {
+  cudaLaunchAttributeClusterDimension,
+  cudaLaunchAttributeCooperative,
+  cudaLaunchAttributeProgrammaticStreamSerialization
+};
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
   struct {
@@ -137,6 +174,7 @@ struct cudaLaunchAttribute {
       unsigned x, y, z;
     } clusterDim;
     int cooperative;
+    int programmaticStreamSerializationAllowed;
   } val;
 };
 struct cudaLaunchConfig_t {
@@ -154,6 +192,10 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (config->numAttrs && config->attrs->id == cudaLaunchAttributeClusterDimension)
     launch.cluster = config->attrs->val.clusterDim.x;
   if (!launch.blocks || launch.blocks % launch.cluster) return cudaErrorInvalidValue;
-  return emulator::enqueue(config->stream,
-                           [=] { emulator::run_kernel(launch, [=] { kernel(Parameters(arguments)...); }); });
+  int status = cudaSuccess;
+  if (emulator::fails("cudaLaunchKernelEx", &status)) return cudaError_t(status);
+  const bool overlaps =
+      config->numAttrs && config->attrs->id == cudaLaunchAttributeProgrammaticStreamSerialization;
+  const auto run = [=] { emulator::run_kernel(launch, [=] { kernel(Parameters(arguments)...); }); };
+  return emulator::enqueue_kernel(config->stream, run, overlaps);
 }

@@ -32,6 +32,7 @@ void wait_copies();
 // The products of tensor cores, with the layout that the PTX manual gives (mma.cpp).
 void mma_16bit(float (&d)[4], const LaneValues* lanes, float (*load)(std::uint16_t));
 void mma_tf32(float (&d)[4], const LaneValues* lanes);
+void wait_for_kernel_before();
 }  // namespace emulator
 
 namespace lstmcore {
@@ -40,6 +41,9 @@ namespace cuda {
 inline char* dynamic_shared() { return emulator::shared_memory(-1); }
 inline void keep_packed(std::uint32_t&) {}
 inline std::uint64_t nanoseconds() { return emulator::time(); }
+
+inline void wait_for_kernel_before() { emulator::wait_for_kernel_before(); }
+inline void let_next_kernel_start() {}
 
 inline uint4 relaxed_load(const uint4* address) {
   emulator::yield();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emulated_primitives.h"
+#include "overlap.h"
 
 namespace emulator {
 
@@ -22,6 +23,8 @@ int seconds_per_second = 1;
 namespace {
 
 constexpr std::size_t kStack = 48 * 1024;
+constexpr std::uint64_t kLate = 16;        // passes that a block may begin after others
+constexpr std::uint64_t kPatience = 1000;  // passes until all threads wait
 
 // Waits for all of a block, or of a cluster; keeps the "or" of what they bring.
 struct Barrier {
@@ -39,8 +42,6 @@ struct Fiber {
   ucontext_t context;
   ThreadState state;
   bool done = false;
-  const unsigned* waits = nullptr;  // for this to be no more what it was
-  unsigned was = 0;
   std::vector<std::pair<void*, const void*>> copies;
 };
 
@@ -54,8 +55,11 @@ struct Machine {
   ucontext_t scheduler;
   Fiber* running = nullptr;
   std::uint64_t passes = 0;
+  std::function<void()> before;  // the kernel ahead, where it has not run yet
+  std::size_t waiting = 0;       // threads that wait for it
 };
 Machine* machine;
+std::function<void()> kernel_before;  // of the next machine
 
 void switch_away() { swapcontext(&machine->running->context, &machine->scheduler); }
 
@@ -75,16 +79,20 @@ int wait(Barrier& barrier, unsigned members, int value) {
     ++barrier.generation;
     return barrier.result;
   }
-  machine->running->waits = &barrier.generation;
-  machine->running->was = mine;
-  switch_away();
-  machine->running->waits = nullptr;
+  while (barrier.generation == mine) switch_away();
   return barrier.result;
 }
 
-char* stacks(std::size_t count) {
-  static char* memory = nullptr;
-  static std::size_t have = 0;
+// `depth`: how many kernels are under way.
+char* stacks(std::size_t count, std::size_t depth) {
+  struct Stacks {
+    char* memory = nullptr;
+    std::size_t have = 0;
+  };
+  static std::vector<Stacks> all;
+  if (all.size() <= depth) all.resize(depth + 1);
+  char*& memory = all[depth].memory;
+  std::size_t& have = all[depth].have;
   if (count > have) {
     if (memory) munmap(memory, have * kStack);
     memory = static_cast<char*>(mmap(nullptr, count * kStack, PROT_READ | PROT_WRITE,
@@ -130,12 +138,22 @@ void wait_copies() {
   machine->running->copies.clear();
 }
 
+void wait_for_kernel_before() {
+  ++machine->waiting;
+  while (machine->before) switch_away();
+}
+
+void run_first(std::function<void()> before) { kernel_before = std::move(before); }
+
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> lock(mutex);
+  static std::recursive_mutex mutex;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
   static std::minstd_rand random(1);
+  static std::size_t depth = 0;
   Machine here;
+  Machine* const outer = machine;
   machine = &here;
+  here.before = std::exchange(kernel_before, nullptr);
   here.launch = launch;
   here.body = &thread;
   // Garbage, as on a device.
@@ -146,7 +164,7 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
   here.warps.resize(launch.blocks * (launch.threads / 32));
   const std::size_t count = std::size_t(launch.blocks) * launch.threads;
   here.fibers.resize(count);
-  char* memory = stacks(count);
+  char* memory = stacks(count, depth++);
   std::vector<std::size_t> alive(count);
   for (std::size_t k = 0; k < count; ++k) {
     Fiber& fiber = here.fibers[k];
@@ -157,13 +175,18 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
     makecontext(&fiber.context, start_fiber, 0);
     alive[k] = k;
   }
+  std::vector<bool> asleep(launch.blocks);
   while (!alive.empty()) {
+    // Some blocks begin a few barriers after the others.
+    for (unsigned block = 0; block < launch.blocks && here.passes <= kLate; ++block)
+      asleep[block] =
+          here.passes == 0 ? launch.blocks > 1 && random() % 4 == 0 : asleep[block] && here.passes < kLate;
     // Another order in each pass: no block may count on another's having run.
     std::rotate(alive.begin(), alive.begin() + std::ptrdiff_t(random() % alive.size()), alive.end());
     if (random() % 2) std::reverse(alive.begin(), alive.end());
     for (const std::size_t k : alive) {
+      if (asleep[k / launch.threads]) continue;
       here.running = &here.fibers[k];
-      if (here.running->waits && *here.running->waits == here.running->was) continue;
       state = here.running->state;
       swapcontext(&here.scheduler, &here.running->context);
     }
@@ -171,8 +194,16 @@ void run_kernel(const Launch& launch, const std::function<void()>& thread) {
         std::remove_if(alive.begin(), alive.end(), [&](std::size_t k) { return here.fibers[k].done; }),
         alive.end());
     ++here.passes;
+    if (here.before && here.waiting == count) {
+      here.before();
+      here.before = nullptr;
+    } else if (here.before && (alive.empty() || here.passes == kPatience)) {
+      std::fprintf(stderr, "emulator: a kernel overlaps another, and not every thread waits for it\n");
+      std::abort();
+    }
   }
-  machine = nullptr;
+  --depth;
+  machine = outer;
 }
 
 }  // namespace emulator

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "emulated_primitives.h"
+#include "overlap.h"
 
 namespace emulator {
 
@@ -75,6 +76,7 @@ struct Machine {
   std::vector<Warp> warps;
 };
 Machine* machine;
+std::function<void()> kernel_before;  // of the next kernel
 thread_local unsigned gatherings = 0;
 thread_local std::vector<std::pair<void*, const void*>> copies;
 
@@ -114,9 +116,14 @@ void wait_copies() {
   copies.clear();
 }
 
+// Kernels do not overlap here: the one ahead has always ended.
+void wait_for_kernel_before() {}
+void run_first(std::function<void()> before) { kernel_before = std::move(before); }
+
 void run_kernel(const Launch& launch, const std::function<void()>& thread) {
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> lock(mutex);
+  static std::recursive_mutex mutex;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (const auto before = std::exchange(kernel_before, nullptr)) before();
   Machine here(launch);
   machine = &here;
   std::vector<std::thread> threads;

@@ -1,0 +1,27 @@
+// Rows of different lengths one after the other, to and from the padded form that layers take.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lstmcore {
+namespace cuda {
+
+// packed is [total, row_bytes], row n of the batch at offsets[n] to offsets[n + 1]; padded is
+// [N, T, row_bytes]. `offsets`, [N + 1], is host memory that is read before the call returns; row_bytes is
+// even.
+struct Ragged {
+  void *padded, *packed;
+  const std::int64_t* offsets;
+  std::int64_t N, T;
+  std::size_t row_bytes;
+};
+
+// Each enqueues one kernel on the current device. Throws Error. `pad` writes zeros past a row's length.
+void pad(const Ragged& rows, cudaStream_t stream);
+void unpad(const Ragged& rows, cudaStream_t stream);
+
+}  // namespace cuda
+}  // namespace lstmcore

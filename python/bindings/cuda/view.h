@@ -1,0 +1,51 @@
+// Arrays on a GPU that anybody made, read through DLPack or __cuda_array_interface__.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "dlpack.h"
+
+namespace lstmcore {
+namespace python {
+
+// Where and when a call works.
+struct Workplace {
+  CudaLibraryPtr library;
+  int device;
+  std::uintptr_t stream;
+};
+
+// What `array` holds; it lives as long as `owner`.
+struct DeviceView {
+  std::string name;  // of the argument
+  void* data = nullptr;
+  int dtype = 0;
+  bool writable = true;
+  std::vector<std::int64_t> shape, strides;  // in elements; none is negative
+  py::object owner;
+
+  std::int64_t rank() const { return std::int64_t(shape.size()); }
+  // Raises TypeError and ValueError: of another dtype or rank, or its last axis not dense.
+  void check(int wanted_dtype, std::initializer_list<std::int64_t> ranks) const;
+  // Raises ValueError where it cannot be written to, or where elements share memory.
+  void check_output() const;
+  std::string shape_text() const;
+};
+
+// Raises TypeError and ValueError that name the argument: no array on a GPU, on another one, of a dtype that
+// is not of kDtypes. The stream will wait for what still writes the array.
+DeviceView view_of(const py::object& array, const std::string& name, const Workplace& at);
+// After an output was written: whoever uses one of lstmcore's own arrays next finds it done.
+void finish_output(const py::object& array, const Workplace& at);
+
+std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& shape);
+DLDataType dlpack_type(int dtype);
+const char* interface_type(int dtype);  // null where __cuda_array_interface__ has none
+// Both protocols write the legacy default stream as 1, since 0 would be ambiguous.
+inline std::uintptr_t exported_stream(std::uintptr_t stream) { return stream ? stream : 1; }
+inline std::uintptr_t imported_stream(std::uintptr_t stream) { return stream == 1 ? 0 : stream; }
+
+}  // namespace python
+}  // namespace lstmcore

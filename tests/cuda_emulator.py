@@ -1,0 +1,84 @@
+"""The emulator of tests/cuda for the tests in Python: built once, and made to fail on demand.
+
+The tests of tests/cuda themselves, whose grids are wide, are run by ``.ci/cuda``.
+"""
+
+import ctypes
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, **options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def build(folder):
+    options = ["-DLSTMCORE_PYTHON=OFF", "-DLSTMCORE_TESTS=ON", "-DLSTMCORE_CUDA=OFF"]
+    options += ["-DLSTMCORE_BENCH=OFF"]
+    run(["cmake", "-S", str(ROOT), "-B", str(folder), *options])
+    targets = ["lstmcore_cuda_emulated", "cublas_emulator"]
+    run(["cmake", "--build", str(folder), "--parallel", "2", "--target", *targets])
+
+
+@pytest.fixture(scope="session")
+def emulator_build(tmp_path_factory):
+    """The folder of the libraries; that of LSTMCORE_EMULATOR is taken as it is."""
+    if chosen := os.environ.get("LSTMCORE_EMULATOR"):
+        return Path(chosen)
+    folder = tmp_path_factory.mktemp("emulator")
+    build(folder)
+    return folder / "tests" / "cuda"
+
+
+class Emulator:
+    """What tests do to the emulated CUDA; see tests/cuda/emulator/faults.h."""
+
+    def __init__(self, folder):
+        self.library = folder / "liblstmcore_cuda_emulated.so"
+        self.cublas = folder / "libcublas_emulator.so"
+        self._runtime = ctypes.CDLL(str(folder / "libcudart_emulator.so"))
+        self._runtime.emulator_make_stream.restype = ctypes.c_void_p
+
+    def fail(self, function, skip=0, count=1, status=OUT_OF_MEMORY):
+        """After ``skip`` more calls of a function, the next ``count`` return ``status``."""
+        self._runtime.emulator_fail(function.encode(), skip, count, status)
+
+    def break_device(self, status=700):
+        self._runtime.emulator_break(status)
+
+    def heal(self):
+        self._runtime.emulator_break(0)
+        self.fail("", count=0)
+
+    def allocations(self):
+        return self._runtime.emulator_allocations()
+
+    def waits(self):
+        return self._runtime.emulator_waits()
+
+    def stream(self, device=0):
+        return self._runtime.emulator_make_stream(device)
+
+    def begin_capture(self, stream):
+        assert self._runtime.emulator_begin_capture(ctypes.c_void_p(stream)) == 0
+
+    def end_capture(self, stream):
+        return self._runtime.emulator_end_capture(ctypes.c_void_p(stream))
+
+
+@pytest.fixture
+def gpu(emulator_build, monkeypatch):
+    """lstmcore with the emulator as its CUDA, of two devices."""
+    emulator = Emulator(emulator_build)
+    monkeypatch.setenv("LSTMCORE_CUDA_LIBRARY", str(emulator.library))
+    monkeypatch.setenv("LSTMCORE_CUBLAS", str(emulator.cublas))
+    yield emulator
+    emulator.heal()

@@ -8,6 +8,7 @@ import pytest
 from lstmcore.cells.lstm_cells import BasicLSTMCell, LSTMCell
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.variables.graph import (
+    Graph,
     global_variables,
 )
 from lstmcore.variables.variable_scope import (
@@ -222,3 +223,23 @@ def test_user_cell_owns_the_variables_of_its_call():
     np.testing.assert_array_equal(output, np.full((2, 4), 1.5))
     assert [variable.name for variable in cell.weights] == ["scaled/w:0"]
     assert (cell.name, cell.scope_name) == ("scaled_1", "scaled")
+
+
+def test_a_cell_called_in_another_graph_takes_no_name_there():
+    first, second = Graph(), Graph()
+    x = np.ones((1, 3), np.float32)
+    with first.as_default():
+        cell = BasicLSTMCell(4)
+        _, state = cell(x, cell.zero_state(1, np.float32))
+        name = cell.variables[0].name
+    with second.as_default():
+        for _ in range(3):  # the later ones are known to need none
+            cell(x, state)
+        other = BasicLSTMCell(4)
+        other(x, state)
+        assert other.variables[0].name == name
+    with first.as_default():
+        cell(x, state)
+        other = BasicLSTMCell(4)
+        other(x, state)
+        assert other.variables[0].name == name.replace("cell/", "cell_1/")

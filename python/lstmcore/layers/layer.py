@@ -210,15 +210,15 @@ class Layer(LayerWeights):
         its variables a layer takes no name.
         """
         graph = get_default_graph()
-        if self._graph is None or self._graph() is not graph or self._is_noted():
+        if self._graph is None or self._scope is None or self._is_noted():
             return
-        if self._scope is not None:
-            names = graph.scopes.names
+        names = graph.scopes.names
+        if self._graph() is graph:
             names.open(self._scope.name)
-            self._open_mark = (names, names.generation)
+        self._open_mark = (names, names.generation)
 
     def _is_noted(self) -> bool:
-        """Whether the layer's scope counts as opened already where the next call is made."""
+        """Whether the next call, where it is made, needs to count no scope as opened."""
         names, mark = get_default_graph().scopes.names, self._open_mark
         return mark is not None and mark[0] is names and mark[1] == names.generation
 

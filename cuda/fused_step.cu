@@ -47,7 +47,7 @@ struct Sums {
 
 // ROWS is at least N. UNITS divides H.
 template <class S, int ROWS, int UNITS>
-__global__ void __launch_bounds__(kStepThreads)
+__global__ void __launch_bounds__(kStepThreads, 2)  // or ptxas saves registers and spills
     fused_step_kernel(const __grid_constant__ StepArgs<S> args, const __grid_constant__ StepWeights<S> weights) {
   using A = Accumulator<S>;
   constexpr int kUnits = kColumns * UNITS;  // of a block
@@ -77,7 +77,9 @@ __global__ void __launch_bounds__(kStepThreads)
   }
   auto* shared = reinterpret_cast<Pre<A>*>(dynamic_shared());  // [kSlices][ROWS][kUnits]
   const auto part = [=](int s, int row, int u) -> Pre<A>& { return shared[(s * ROWS + row) * kUnits + u]; };
+#pragma unroll
   for (int row = 0; row < ROWS; ++row)
+#pragma unroll
     for (int u = 0; u < UNITS; ++u) part(slice, row, column * UNITS + u) = sums.at[row][u];
   for (int half = kSlices / 2; half > 0; half /= 2) {
     __syncthreads();

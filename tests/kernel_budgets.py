@@ -24,7 +24,7 @@ class Budget:
 
     ``registers``: of one thread, on any architecture. ``products``: "ffma" for IEEE float32 sums
     alone, "mma" for tensor cores, "any" where the kernel has no products of weights.
-    ``weights_128``: whether weights come from memory by 16 bytes.
+    ``weights_128``: whether weights come from memory by 16 bytes, or on new ones 32.
     """
 
     kernel: str
@@ -42,9 +42,10 @@ BUDGETS = (
     Budget(r"mma_kernel<\w+, [12], \w+>", 255, "mma", True),
     Budget(r"plain_gemm_kernel<double>", 96),
     Budget(r"plain_gemm_kernel<\w+>", 72, "ffma"),
-    Budget(r"fused_step_kernel<double, \d, \d>", 112, "any", True),
+    # Two blocks of 256 threads.
+    Budget(r"fused_step_kernel<double, \d, \d>", 128, "any", True),
     Budget(r"fused_step_kernel<(float, \d, 1|\w+, \d, 2)>", 128, "ffma", True),
-    Budget(r"fused_step_kernel<\w+, \d, \d>", 96, "ffma"),
+    Budget(r"fused_step_kernel<\w+, \d, \d>", 128, "ffma"),
     Budget(r"gates_kernel<double>", 80),
     Budget(r"gates_kernel<\w+>", 48),
     Budget(r"projection_kernel<\w+>", 40),
@@ -134,7 +135,7 @@ def instruction_violations(instructions: dict[Kernel, Counter[str]]) -> Iterator
             yield f"{arch} {name}: expected tensor cores, found none"
         if budget.products != "mma" and tensor_cores:
             yield f"{arch} {name}: tensor cores ({', '.join(sorted(tensor_cores))})"
-        wide = any(re.match(r"(LDG|LD|LDGSTS)\..*128", full) for full in counts)
+        wide = any(re.match(r"(LDG|LD|LDGSTS)\..*(128|256|ENL2)", full) for full in counts)
         if budget.weights_128 and not wide:
             yield f"{arch} {name}: no weights are loaded by 16 bytes"
 

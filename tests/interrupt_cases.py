@@ -294,6 +294,33 @@ def exceptions_of_handlers(threads: str) -> None:
     assert bits(model(x)) == right
 
 
+def types_of_refusals(threads: str) -> None:
+    """A ValueError or TypeError of a handler is not taken for one about the arguments."""
+    lstmcore.set_num_threads(int(threads))
+    cell = built(lstmcore.LSTMCell(1536, num_proj=512), 512)
+    x, state = random(20000, 512), state_of(cell, 20000)
+    sequence = long_sequence(4, 20000, 512)
+    calls: dict[str, Callable[[], Any]] = {
+        "step": lambda: cell(x, state),
+        "sequence": lambda: lstmcore.dynamic_rnn(cell, sequence, dtype=np.float32),
+        "both": lambda: lstmcore.bidirectional_dynamic_rnn(cell, cell, sequence, dtype=np.float32),
+    }
+    for error in (ValueError, TypeError):
+
+        def handler(*_: Any, error: type[Exception] = error) -> None:
+            raise error("of the handler")
+
+        signal.signal(signal.SIGALRM, handler)
+        for name, call in calls.items():
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                call()
+            except error as raised:
+                assert str(raised) == "of the handler", (name, raised)
+            else:
+                raise AssertionError(f"{name} ran to its end")
+
+
 def other_threads_go_on(threads: str) -> None:
     """Ctrl-C is for the main thread: calls of others are not ended by it."""
     lstmcore.set_num_threads(int(threads))

@@ -47,7 +47,9 @@ def test_c_may_be_updated_in_place():
         (np.empty((4, 5), np.float32), np.empty((3, 3), np.float32), ValueError, "out"),
         (np.empty((4, 5), np.float64), np.empty((4, 3), np.float32), TypeError, "state_out"),
         (np.empty((5, 4), np.float32).T, np.empty((4, 3), np.float32), ValueError, "state_out"),
-        ([0.0], np.empty((4, 3), np.float32), TypeError, "state_out"),
+        ([0.0], np.empty((4, 3), np.float32), TypeError, "list for c"),
+        (np.empty((4, 5), np.float32), None, TypeError, "NoneType for h"),
+        (np.ma.zeros((4, 5), np.float32), np.empty((4, 3), np.float32), TypeError, "Masked"),
     ],
 )
 def test_out_that_does_not_fit(c, h, error, words):

@@ -26,6 +26,7 @@ def test_long_calls_answer_ctrl_c(threads: str) -> None:
     [
         "handlers_that_return",
         "exceptions_of_handlers",
+        "types_of_refusals",
         "other_threads_go_on",
         "both_threads_at_once",
         "steps_in_place",

@@ -35,7 +35,12 @@ void warn_of_serial_calls() {
 const CallHooks call_hooks = {signal_handler_raised, warn_of_serial_calls};
 
 void rethrow(const Interrupted& interrupted) {
-  if (PyErr_Occurred()) throw py::error_already_set();
+  if (PyErr_Occurred()) {
+    py::error_already_set error;
+    // errors.py: callers who take a TypeError or ValueError for a refusal of their arguments can tell.
+    if (PyObject_SetAttrString(error.value().ptr(), "lstmcore_within_call", Py_True) != 0) PyErr_Clear();
+    throw error;
+  }
   throw std::runtime_error(interrupted.what());
 }
 

@@ -30,3 +30,11 @@ class NotFoundError(CheckpointError):
 
 class DataLossError(CheckpointError):
     """TensorFlow's ``tf.errors.DataLossError``: a file is corrupt, truncated, or no checkpoint."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a native call has refused its arguments.
+
+    A signal handler, or a warning that is an error, may raise the same types within the call.
+    """
+    return not getattr(error, "lstmcore_within_call", False)

@@ -19,6 +19,7 @@ from lstmcore.arrays import (
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
 from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple, RNNCell
+from lstmcore.errors import is_refusal
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.variables.variable_scope import VariableScope
@@ -256,8 +257,10 @@ class LSTMCellBase(LayerRNNCell):
         if direct is not None and self._initial_weights is None and self._is_noted():
             try:
                 return direct(inputs, state, LSTMStateTuple)
-            except (TypeError, ValueError):
-                pass  # found out below: convert, or say what is wrong in TensorFlow's words
+            except (TypeError, ValueError) as error:
+                if not is_refusal(error):
+                    raise
+                # found out below: convert, or say what is wrong in TensorFlow's words
         return super().__call__(inputs, state, scope)
 
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
@@ -267,14 +270,19 @@ class LSTMCellBase(LayerRNNCell):
             raise TypeError(f"out: not of a cell on {self.device}")
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(f"out: expected a pair of arrays (c, h), received {type(out).__name__}")
+        for part, name in zip(out, "ch", strict=True):
+            if type(part) is not np.ndarray:
+                raise TypeError(
+                    f"out: expected NumPy arrays (c, h), received {type(part).__name__} for {name}"
+                )
+        if self._activation.fused is None:
+            raise TypeError(
+                f"out: not for the activation {self._activation.name}, computed by NumPy"
+            )
         if not self.built:
             self._check_before_build(inputs, state)
         with self._scoped_build(inputs, scope):
             arguments = self._checked(inputs, state, self._kernel)
-            if self._activation.fused is None:
-                raise TypeError(
-                    f"out: not for the activation {self._activation.name}, computed by NumPy"
-                )
             c, h = out
             self._native().step(*arguments, out=h, state_out=c)
         return h, LSTMStateTuple(c, h)
@@ -297,8 +305,9 @@ class LSTMCellBase(LayerRNNCell):
         if plain is not None:
             try:
                 return plain.cell_step(inputs, state, LSTMStateTuple)
-            except (TypeError, ValueError):
-                pass  # as in __call__
+            except (TypeError, ValueError) as error:
+                if not is_refusal(error):
+                    raise
         if self._where is not None:
             from lstmcore.cells import on_gpu
 

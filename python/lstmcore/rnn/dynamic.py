@@ -16,6 +16,7 @@ import numpy as np
 from lstmcore import _core, nest, thread_limits
 from lstmcore.arrays import Array, as_kernel_array, check_floating
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore.errors import is_refusal
 from lstmcore.rnn import checks, loop
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
@@ -229,8 +230,10 @@ def _unroll(
             outputs, c, h = core.forward(
                 sequence.inputs, c, h, lengths, time_major=sequence.time_major, reverse=reverse
             )
-        except (TypeError, ValueError):
-            pass  # found out below: convert, or say what is wrong in TensorFlow's words
+        except (TypeError, ValueError) as error:
+            if not is_refusal(error):
+                raise
+            # found out below: convert, or say what is wrong in TensorFlow's words
         else:
             cell._note_open()
             return outputs, LSTMStateTuple(c, h)
@@ -326,7 +329,9 @@ def _both_directions(
         results = _core.forward_bidirectional(
             forwards, backwards, sequence.inputs, lengths=lengths, time_major=sequence.time_major
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
+        if not is_refusal(error):
+            raise
         return None  # as for one direction
     for cell, name in ((cell_fw, "fw"), (cell_bw, "bw")):
         with variable_scope(name):

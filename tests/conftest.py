@@ -11,10 +11,11 @@ import pytest
 from cuda_emulator import emulator_build, gpu  # noqa: F401
 from lstmcore.variables.graph import Graph
 
-# Where a failure stops a change, the same examples are drawn each time; elsewhere new ones.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# Where a failure stops a change, the same examples are drawn each time; elsewhere new ones. No
+# deadlines: how long an example takes tells of the machine.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("elsewhere", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "elsewhere")
 
 
 @pytest.fixture(autouse=True)

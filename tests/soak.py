@@ -185,7 +185,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--threads", type=int, default=3, help="Python threads that call at once")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bound", type=float, default=64, help="KiB per 1000 calls")
+    parser.add_argument("--bound", type=float, default=32, help="KiB per 1000 calls")
     arguments = parser.parse_args()
     # One arena: malloc_trim gives nothing back of the ends of the others, one for each new thread.
     ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

@@ -45,7 +45,7 @@ BUDGETS = (
     # Two blocks of 256 threads.
     Budget(r"fused_step_kernel<double, \d, \d>", 128, "any", True),
     Budget(r"fused_step_kernel<(float, \d, 1|\w+, \d, 2)>", 128, "ffma", True),
-    Budget(r"fused_step_kernel<\w+, \d, \d>", 128, "ffma"),
+    Budget(r"fused_step_kernel<\w+, \d, \d>", 96, "ffma"),
     Budget(r"gates_kernel<double>", 80),
     Budget(r"gates_kernel<\w+>", 48),
     Budget(r"projection_kernel<\w+>", 40),

@@ -97,7 +97,7 @@ void check_within_device(const lstmcore_cuda_device& device, const Shape& shape,
     expect(plan.shared_bytes == 0 && plan.exchange_bytes == 0, what + ": stepwise needs neither");
     return;
   }
-  expect(dtype != LSTMCORE_CUDA_FLOAT64 && shape.P == 0, what + ": persistent, where it cannot be");
+  expect(dtype != LSTMCORE_CUDA_FLOAT64, what + ": persistent, where it cannot be");
   // Every row and every unit has a place, and no group or block is without one.
   const std::int64_t rows = plan.rows_per_group, units = plan.units_per_block;
   expect(rows * plan.groups >= shape.N && rows * (plan.groups - 1) < shape.N, what + ": rows");

@@ -37,7 +37,7 @@ std::vector<Case> cases_of(Kind kind, int path) {
   Case c = with_projection(kind, path, 5, 3, 1);
   c.lengths = c.state = c.peepholes = c.clip = true;
   cases.push_back(c);
-  c.P = 4 * c.H + 3;  // wider than x W
+  c.P = 5 * c.H;  // wider than x W
   cases.push_back(c);
   c = with_projection(kind, path, 1, 9, 5);
   c.state = true;

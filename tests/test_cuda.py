@@ -26,17 +26,24 @@ def relative_error(got, want):
     return np.linalg.norm(got - want) / np.linalg.norm(want)
 
 
+def flat(results):
+    if isinstance(results, np.ndarray):
+        return [results]
+    return [array for part in results for array in flat(part)]
+
+
 def close(got, want, dtype):
     assert relative_error(got, want) < TOLERANCES[dtype]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("path", ["auto", "stepwise", "block", "cluster", "grid"])
-def test_as_on_the_cpu(gpu, dtype, path):
+@pytest.mark.parametrize("num_proj", [None, 7])
+def test_as_on_the_cpu(gpu, dtype, path, num_proj):
     if dtype == "float64" and path not in ("auto", "stepwise"):
         pytest.skip("float64 has the stepwise path alone")
-    lstm, x, lengths = model(), inputs(4, 6, 5), [6, 0, 3, 5]
-    state = [(inputs(4, 13) / 9, inputs(4, 13) / 7) for _ in range(2)]
+    lstm, x, lengths = model(num_proj=num_proj), inputs(4, 6, 5), [6, 0, 3, 5]
+    state = [(inputs(4, 13) / 9, inputs(4, num_proj or 13) / 7) for _ in range(2)]
     want, want_state = lstm(x, lengths, state, "hc", return_state=True)
     kind = np.float64 if dtype == "float64" else np.float32
     given = [tuple(part.astype(kind) for part in pair) for pair in state]
@@ -71,6 +78,23 @@ def test_two_directions_and_a_projection(gpu, time_major):
     lstm, x = model(bidirectional=True, num_proj=6, proj_clip=0.2), inputs(6, 6, 5)
     want = lstm(x, [6, 2, 0, 6, 1, 5], time_major=time_major)
     close(lstm.to("cuda")(x, [6, 2, 0, 6, 1, 5], time_major=time_major), want, "float32")
+
+
+@pytest.mark.parametrize("path", ["block", "cluster", "grid"])
+def test_a_projection_at_the_persistent_paths(gpu, path):
+    options = {"num_layers": 2, "bidirectional": True, "num_proj": 5, "use_peepholes": True}
+    lstm, x = lstmcore.LSTM(10, 19, seed=3, **options), inputs(5, 9, 10)
+    lengths = [9, 0, 4, 1, 8]
+    state = lstm(x[::-1], return_state=True)[1]
+    on_gpu = lstm.to("cuda")
+    for outputs in ("all", "hc", "c", "last"):
+        want, want_state = lstm(x, lengths, state, outputs, return_state=True)
+        got, got_state = on_gpu(x, lengths, state, outputs, return_state=True, path=path)
+        for a, b in zip(flat(got) + flat(got_state), flat(want) + flat(want_state), strict=True):
+            close(a, b, "float32")
+    out = cuda.asarray(x)
+    on_gpu(out, lengths, state, out=out, path=path)
+    close(cuda.asnumpy(out), lstm(x, lengths, state), "float32")
 
 
 def test_arrays_on_the_gpu_stay_there(gpu):
@@ -148,7 +172,16 @@ def test_bfloat16_rounds_to_even():
         (lambda m, x: m.to("cuda")(x, [9, 1]), ValueError, r"lengths\[0\]"),
         (lambda m, x: m.to("cuda")(x, [1]), ValueError, "lengths: expected 2"),
         (lambda m, x: m.to("cuda")(x, path="fast"), ValueError, "path: expected one of"),
-        (lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"), ValueError, "path"),
+        (
+            lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"),
+            ValueError,
+            "path: float64 has the stepwise path alone",
+        ),
+        (
+            lambda m, x: model(num_proj=4, proj_clip=0.2).to("cuda")(x, path="block"),
+            ValueError,
+            "path: proj_clip, with a projection, has the stepwise path alone",
+        ),
         (lambda m, x: m.to("cuda")([[1.0]]), TypeError, "x must be a NumPy array"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, device=1)), ValueError, "got one on cuda:1"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, "float16")), TypeError, "expected float32"),

@@ -16,6 +16,23 @@
 namespace lstmcore {
 namespace cuda {
 
+// How long a thread has waited. A look at the timer may take longer than what is waited for: few are taken.
+class Wait {
+ public:
+  __device__ explicit Wait(std::uint64_t patience) : patience_(patience) {}
+  // After a look in vain: whether it has been too long.
+  __device__ bool too_long() {
+    if (++looks_ % 64) return false;
+    const std::uint64_t now = nanoseconds();
+    if (looks_ == 64) start_ = now;
+    return now - start_ > patience_;
+  }
+
+ private:
+  std::uint64_t patience_, start_ = 0;
+  unsigned looks_ = 0;
+};
+
 struct ExchangeArgs {
   const PersistentArgs* args;
   int rows, group, groups, block;
@@ -64,13 +81,13 @@ struct GridExchange {
   __device__ bool receive(std::int64_t t, std::uint32_t* buffer) {
     const std::uint32_t* from = slot(t - 1);
     const int quads = int(width() / 4);
-    const std::uint64_t start = nanoseconds();
+    Wait wait(at.args->patience);
     bool late = false;
     for (int i = int(threadIdx.x); i < quads * at.rows && !late; i += kThreads) {
       const uint4* address = reinterpret_cast<const uint4*>(from) + i;
       uint4 v = relaxed_load(address);
       while ((v.x == kAbsent || v.y == kAbsent || v.z == kAbsent || v.w == kAbsent) && !late) {
-        late = nanoseconds() - start > at.args->patience;
+        late = wait.too_long();
         v = relaxed_load(address);
       }
       *reinterpret_cast<uint4*>(buffer + i / quads * at.stride() + i % quads * 4) = v;
@@ -105,10 +122,9 @@ struct ClusterExchange {
   __device__ bool receive(std::int64_t t, std::uint32_t*) {
     std::uint64_t* barrier = &at.barriers[t & 1];
     if (threadIdx.x == 0) mbarrier_expect(barrier, at.rows * at.words() * 4);
-    const std::uint64_t start = nanoseconds();
+    Wait wait(at.args->patience);
     bool late = false;
-    while (!mbarrier_try_wait(barrier, int((t - 1) >> 1 & 1)) && !late)
-      late = nanoseconds() - start > at.args->patience;
+    while (!mbarrier_try_wait(barrier, int((t - 1) >> 1 & 1)) && !late) late = wait.too_long();
     if (late) set_fault(at.args->fault);
     return !__syncthreads_or(late);
   }

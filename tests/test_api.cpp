@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "cpu/threads.h"
 #include "gates.h"
 #include "lstmcore/lstm.h"
@@ -16,34 +17,10 @@
 
 namespace {
 
+using checks::check;
+using checks::Random;
 using lstmcore::Lstm;
 using lstmcore::LstmSpec;
-
-int failures = 0;
-
-void check(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
-
-// Uniform in (-1, 1) and the same on every machine (Numerical Recipes' 64-bit LCG).
-class Random {
- public:
-  double next() {
-    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<double>(static_cast<std::int64_t>(state_) >> 11) / 4503599627370496.0;
-  }
-  template <class T>
-  std::vector<T> array(std::int64_t size, double scale = 1) {
-    std::vector<T> values(static_cast<std::size_t>(size));
-    for (T& value : values) value = static_cast<T>(scale * next());
-    return values;
-  }
-
- private:
-  std::uint64_t state_ = 20181;
-};
 
 template <class T>
 struct Case {
@@ -53,7 +30,7 @@ struct Case {
   std::vector<std::int64_t> lengths;
 
   Case(LstmSpec s, std::int64_t steps, std::int64_t batch) : spec(s), T_(steps), N(batch) {
-    Random random;
+    Random random(20181);
     const std::int64_t I = s.input_size, H = s.num_units, P = s.output_size();
     const double scale = 1.5 / std::sqrt(static_cast<double>(I + P));
     W = random.array<T>(I * 4 * H, scale);
@@ -420,6 +397,5 @@ int main(int argc, char** argv) {
   test_scalar_gates();
   test_missing_pointers();
   test_bad_arguments();
-  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
-  return failures ? 1 : 0;
+  return checks::result();
 }

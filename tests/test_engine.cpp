@@ -2,13 +2,13 @@
 // those of one row, one step at a time.
 #include <atomic>
 #include <cstdint>
-#include <cstdio>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "checks.h"
 #include "cpu/pool.h"
 #include "cpu/slots.h"
 #include "lstmcore/lstm.h"
@@ -16,25 +16,12 @@
 
 namespace {
 
+using checks::check;
+using checks::random_values;
+using checks::Values;
 using lstmcore::ForwardArgs;
 using lstmcore::Lstm;
 using lstmcore::LstmSpec;
-using Values = std::vector<float>;
-
-int failures = 0;
-
-void check(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
-
-Values random_values(std::int64_t size, float scale, unsigned seed) {
-  std::mt19937 generator(seed);
-  Values values(static_cast<std::size_t>(size));
-  for (float& value : values) value = scale * (static_cast<float>(generator() >> 8) / 8388608.0f - 1);
-  return values;
-}
 
 // A layer, and rows of one length each in the packed form.
 struct Problem {
@@ -260,6 +247,5 @@ int main() {
   test_forward_all();
   test_concurrent_callers();
   test_phases();
-  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
-  return failures != 0;
+  return checks::result();
 }

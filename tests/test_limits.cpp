@@ -1,7 +1,6 @@
 // Limits on threads, from trees of files as control groups show them, and calls that their caller ends.
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "checks.h"
 #include "cpu/cgroup.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/stack.h"
@@ -18,20 +18,13 @@
 
 namespace {
 
+using checks::check;
+using checks::Values;
 using lstmcore::ForwardArgs;
 using lstmcore::Interrupted;
 using lstmcore::Interruption;
 using lstmcore::Lstm;
 using lstmcore::LstmSpec;
-using Values = std::vector<float>;
-
-int failures = 0;
-
-void check(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
 
 // Control groups
 
@@ -280,6 +273,5 @@ int main() {
     test_sequences(threads);
     test_streams(threads);
   }
-  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
-  return failures != 0;
+  return checks::result();
 }

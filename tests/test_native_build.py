@@ -55,6 +55,7 @@ def kernel_objects(build: Path) -> dict[str, Path]:
         "test_engine",
         "test_limits",
         "test_memory",
+        "test_out_of_memory",
         "test_stack",
         "test_stream",
         "test_threads",

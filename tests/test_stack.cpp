@@ -1,18 +1,20 @@
 // A stack in one call gives bit for bit what its layers give one by one, both directions side by side.
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <memory>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/stack.h"
 
 namespace {
 
+using checks::check;
+using checks::random_values;
+using checks::Values;
 using lstmcore::Activation;
 using lstmcore::ForwardArgs;
 using lstmcore::Lstm;
@@ -20,22 +22,6 @@ using lstmcore::LstmSpec;
 using lstmcore::StackArgs;
 using lstmcore::StackLayer;
 using lstmcore::StackState;
-using Values = std::vector<float>;
-
-int failures = 0;
-
-void check(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
-
-Values random_values(std::int64_t size, float scale, unsigned seed) {
-  std::mt19937 generator(seed);
-  Values values(static_cast<std::size_t>(size));
-  for (float& value : values) value = scale * (static_cast<float>(generator() >> 8) / 8388608.0f - 1);
-  return values;
-}
 
 std::shared_ptr<const Lstm<float>> make(std::int64_t I, std::int64_t H, unsigned seed,
                                         Activation gates = Activation::sigmoid) {
@@ -230,6 +216,5 @@ int main() {
   test_missing_state();
   test_bad_calls();
   test_hard_gates();
-  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
-  return failures != 0;
+  return checks::result();
 }

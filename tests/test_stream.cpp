@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "checks.h"
 #include "counted_memory.h"
 #include "lstmcore/lstm.h"
 #include "lstmcore/stream.h"
@@ -18,37 +18,13 @@
 
 namespace {
 
+using checks::check;
+using checks::Random;
 using lstmcore::Layers;
 using lstmcore::LstmSpec;
 using lstmcore::Stream;
 using lstmcore::StreamBank;
 using std::int64_t;
-
-int failures = 0;
-
-void check(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
-
-// Uniform in (-1, 1) and the same on every machine (Numerical Recipes' 64-bit LCG).
-class Random {
- public:
-  template <class T>
-  std::vector<T> array(int64_t size, double scale = 1) {
-    std::vector<T> values(static_cast<std::size_t>(size));
-    for (T& value : values) {
-      state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-      value = static_cast<T>(scale * static_cast<double>(static_cast<int64_t>(state_) >> 11) /
-                             4503599627370496.0);
-    }
-    return values;
-  }
-
- private:
-  std::uint64_t state_ = 4711;
-};
 
 struct LayerSize {
   int64_t H;
@@ -58,7 +34,7 @@ struct LayerSize {
 
 template <class T>
 Layers<T> layers_of(int64_t I, const std::vector<LayerSize>& sizes) {
-  Random random;
+  Random random(4711);
   Layers<T> layers;
   for (const LayerSize& size : sizes) {
     LstmSpec spec;
@@ -142,7 +118,7 @@ void test_stream_equals_whole_sequence(int64_t steps) {
     for (const int64_t N : {1, 4, 23}) {
       const int64_t P = layers.back()->spec().output_size();
       Stream<T> stream(layers, N);
-      Random random;
+      Random random(4711);
       const auto x = random.array<T>(steps * N * model.I, 2),
                  start = random.array<T>(N * stream.state_size());
       const auto expected = whole<T>(layers, steps, N, x, start);
@@ -170,7 +146,7 @@ void test_copies_are_independent() {
   const auto& model = kModels[2];
   const Layers<T> layers = layers_of<T>(model.I, model.layers);
   Stream<T> stream(layers, 2);
-  Random random;
+  Random random(4711);
   const auto x = random.array<T>(6 * 2 * model.I, 2);
   const int64_t step = 2 * model.I, P = stream.output_size();
   std::vector<T> first(static_cast<std::size_t>(2 * P)), second(first), third(first);
@@ -195,7 +171,7 @@ void test_bank_equals_streams_alone() {
     StreamBank<T> bank(layers, 2);
     const int64_t I = bank.input_size(), P = bank.output_size(), S = bank.state_size();
     std::vector<std::pair<int64_t, Stream<T>>> alone;
-    Random random;
+    Random random(4711);
     std::uint32_t dice = 1;
     const auto roll = [&](std::size_t sides) {
       dice = dice * 1664525u + 1013904223u;
@@ -263,7 +239,7 @@ void test_failed_allocations_change_no_state() {
   const auto& model = kModels[3];
   const Layers<float> layers = layers_of<float>(model.I, model.layers);
   const int64_t N = 2, T = 3, P = layers.back()->spec().output_size();
-  Random random;
+  Random random(4711);
   const auto x = random.array<float>(T * N * model.I);
   std::vector<float> out(static_cast<std::size_t>(T * N * P)), expected(out);
   Stream<float> first(layers, N);
@@ -351,6 +327,5 @@ int main(int argc, char** argv) {
   test_steps_allocate_nothing();
   test_failed_allocations_change_no_state();
   test_bad_arguments();
-  std::printf("%s: %s\n", lstmcore::current_isa().c_str(), failures ? "failed" : "all checks passed");
-  return failures ? 1 : 0;
+  return checks::result();
 }

@@ -10,11 +10,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "checks.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/stack.h"
 #include "lstmcore/stream.h"
@@ -22,22 +22,16 @@
 
 namespace {
 
+using checks::random_values;
+using checks::Values;
 using lstmcore::ForwardArgs;
 using lstmcore::Layers;
 using lstmcore::Lstm;
 using lstmcore::LstmSpec;
-using Values = std::vector<float>;
 using std::int64_t;
 
 constexpr int64_t T = 30, N = 5, I = 24;
 constexpr int64_t kLengths[N] = {30, 7, 0, 29, 30};
-
-Values random_values(int64_t size, float scale, unsigned seed) {
-  std::mt19937 generator(seed);
-  Values values(static_cast<std::size_t>(size));
-  for (float& value : values) value = scale * (static_cast<float>(generator() >> 8) / 8388608.0f - 1);
-  return values;
-}
 
 std::shared_ptr<const Lstm<float>> make(int64_t inputs, int64_t H, std::optional<int64_t> P, unsigned seed) {
   LstmSpec spec;

@@ -22,6 +22,7 @@ from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple, RNNCell
 from lstmcore.errors import is_refusal
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import placement
 from lstmcore.variables.variable_scope import VariableScope
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
@@ -36,7 +37,7 @@ class LSTMCellBase(LayerRNNCell):
     Raises, at construction, TypeError or ValueError naming ``num_units``, ``num_proj``,
     ``forget_bias``, ``cell_clip``, ``proj_clip``, ``num_unit_shards``, ``num_proj_shards``,
     ``activation`` or ``dtype`` for values that no cell could be built with; for a ``device`` as
-    ``placement`` in ``gpu.py``, and ValueError for options that only the CPU has.
+    ``placement``, and ValueError for options that only the CPU has.
     """
 
     _not_pickled = LayerRNNCell._not_pickled | {
@@ -85,7 +86,7 @@ class LSTMCellBase(LayerRNNCell):
         self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
         self._activation = activations.get(activation)
         self._initializer = initializer
-        self._where = checked_placement(device, device_dtype, math)
+        self._where = placement(device, device_dtype, math)
         if self._where is not None:
             self._check_for_gpu(self._where)
         super().__init__(dtype=dtype, **kwargs)
@@ -459,17 +460,6 @@ class LSTMCellBase(LayerRNNCell):
         if self._packed is None:
             return f"isa={_core.info()['isa']} {size} not packed yet"
         return f"isa={self._packed.isa} {size} packed={self._packed.packed_bytes} bytes"
-
-
-def checked_placement(device: Any, device_dtype: Any, math: Any) -> Placement | None:
-    """Of a cell with these arguments; see ``gpu.placement``."""
-    if device is None and device_dtype is None and math == "ieee":
-        return None
-    from lstmcore.gpu import placement
-
-    if device is None:
-        raise ValueError("device_dtype, math: they are of a cell on a GPU, pass device too")
-    return placement(device, device_dtype, math)
 
 
 def _shards(value: Any, argument: str) -> int | None:

@@ -69,7 +69,7 @@ class StreamModel:
 
     def _take_lstm(self, model: LSTM) -> None:
         natives = []
-        for k, (forward, backward) in enumerate(model._native_layers):
+        for k, (forward, backward) in enumerate(model._on_cpu.layers):
             if forward is None or backward is not None:
                 raise TypeError(
                     f"cell: layer {k} of {model.name} runs backwards, which needs the end of the "

@@ -23,6 +23,7 @@ from lstmcore.errors import is_refusal
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.placement import placement
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
@@ -144,8 +145,11 @@ class LSTMCellBase(LayerRNNCell):
         In creation order: kernel [I+P, 4H], bias [4H], with peepholes w_f_diag, w_i_diag, w_o_diag
         [H], with a projection projection/kernel [H, P]. The dtype is float32 where none was given.
         Raises ValueError for an unknown depth, for sizes that no memory could hold, and as
-        ``get_variable``; MemoryError.
+        ``get_variable``; MemoryError; there are no variables then.
         """
+        self._all_or_nothing(self._make_variables, inputs_shape)
+
+    def _make_variables(self, inputs_shape: Any) -> None:
         depth = last_dimension(inputs_shape)
         check_sizes(depth, self._num_units, self.output_size)
         self._dtype = dtypes.as_compute_dtype(self._dtype or dtypes.SUPPORTED[0], "inputs")
@@ -264,6 +268,7 @@ class LSTMCellBase(LayerRNNCell):
                 # found out below: convert, or say what is wrong in TensorFlow's words
         return super().__call__(inputs, state, scope)
 
+    @unwound
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
         if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
             raise TypeError("out: only for cells with state_is_tuple and no call of their own")

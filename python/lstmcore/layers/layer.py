@@ -10,20 +10,22 @@ import inspect
 import re
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lstmcore import dtypes
+from lstmcore import dtypes, shared_state
 from lstmcore.arrays import as_array
 from lstmcore.layers.input_spec import InputSpec, checked_input, flatten
 from lstmcore.layers.layer_weights import LayerWeights
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.unwinding import all_or_nothing, unwound
 from lstmcore.variables import initializers
 from lstmcore.variables.graph import Graph, get_default_graph
 from lstmcore.variables.scope_settings import check_reuse
 from lstmcore.variables.variable_scope import VariableScope, get_variable, variable_scope
 
 Self = TypeVar("Self", bound="Layer")
+Result = TypeVar("Result")
 
 # Arguments of TensorFlow's base layer that say nothing about inference: accepted, not used.
 _IGNORED_KWARGS = frozenset(
@@ -54,6 +56,15 @@ class Layer(LayerWeights):
     ``name`` that is no string, and ``weights`` that are no list.
     """
 
+    #: Attributes that a first use sets, which are as before where it fails.
+    _set_by_first_use: tuple[str, ...] = (
+        "built",
+        "_dtype",
+        "_scope",
+        "_graph",
+        "_open_mark",
+        "_initial_weights",
+    )
     #: Attributes that a pickled or copied layer starts without, or gets otherwise.
     _not_pickled = frozenset({"_graph", "_open_mark", "_scope", "_call_takes_scope"})
 
@@ -156,7 +167,13 @@ class Layer(LayerWeights):
         """The computation, defined by subclasses."""
         raise NotImplementedError(f"{type(self).__name__} defines no call()")
 
+    @unwound
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._is_ready():
+            return self._call_in_scope(inputs, *args, **kwargs)
+        return self._all_or_nothing(self._call_in_scope, inputs, *args, **kwargs)
+
+    def _call_in_scope(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         with self._scoped_build(inputs, kwargs.pop("scope", None)) as entered:
             if self._call_takes_scope:
                 kwargs["scope"] = entered
@@ -178,9 +195,7 @@ class Layer(LayerWeights):
     def _build_once(self, inputs: Any) -> None:
         """Builds for ``inputs``, and sets the weights that the constructor was given.
 
-        Where the build fails, the dtype is as unknown as before; weights that do not fit are
-        refused again by every call. Called with the lock of ``shared_state`` held, so that threads
-        that share the layer build it once.
+        Part of ``_all_or_nothing``: weights that do not fit are refused again by every call.
         """
         if not self.built:
             self._build_variables(inputs)
@@ -193,15 +208,35 @@ class Layer(LayerWeights):
         return self.built and self._initial_weights is None
 
     def _build_variables(self, inputs: Any) -> None:
-        dtype = self._dtype
-        if dtype is None:
+        if self._dtype is None:
             self._dtype = _first_dtype(inputs)
-        try:
-            self.build(_shapes(inputs))
-        except BaseException:
-            self._dtype = dtype
-            raise
+        self.build(_shapes(inputs))
         self.built = True
+
+    def _all_or_nothing(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        """``function(...)``, which uses the layer first: see ``unwinding.all_or_nothing``.
+
+        Threads that share the layer build it once.
+        """
+
+        def first_use() -> Result:
+            graph.scopes.note(self._undo_of_first_use())
+            return function(*args, **kwargs)
+
+        graph = get_default_graph()
+        with shared_state.lock:
+            return all_or_nothing(graph, first_use)
+
+    def _undo_of_first_use(self) -> Callable[[], None]:
+        state = {name: vars(self)[name] for name in self._set_by_first_use}
+        trainable, others = list(self._trainable_weights), list(self._non_trainable_weights)
+
+        def undo() -> None:
+            vars(self).update(state)
+            self._trainable_weights, self._non_trainable_weights = trainable, others
+            self._weights_changed()
+
+        return undo
 
     def _note_open(self) -> None:
         """Counts the layer's scope as opened, for a call that needs no scope itself.

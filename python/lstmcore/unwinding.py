@@ -23,11 +23,12 @@ def unwound(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     @functools.wraps(function)
     def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         scopes = get_default_graph().scopes
-        place, threads = scopes.place(), _core.num_threads_of_this_thread()
+        entered, attempts = scopes.entered, scopes.attempts
+        threads = _core.num_threads_of_this_thread()
         try:
             return function(*args, **kwargs)
         except BaseException:
-            scopes.back_to(place)
+            scopes.back_to(entered, attempts)
             _core.exchange_num_threads_of_this_thread(threads)
             raise
 

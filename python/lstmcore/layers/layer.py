@@ -7,9 +7,6 @@ and the scope its variables live in, which is fixed at the first call.
 from __future__ import annotations
 
 import inspect
-import re
-import warnings
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +17,7 @@ from lstmcore.layers.layer_weights import LayerWeights
 from lstmcore.layers.scoped_build import ScopedBuild
 from lstmcore.unwinding import all_or_nothing, unwound
 from lstmcore.variables import initializers
-from lstmcore.variables.graph import Graph, get_default_graph
+from lstmcore.variables.graph import get_default_graph
 from lstmcore.variables.scope_settings import check_reuse
 from lstmcore.variables.variable_scope import VariableScope, get_variable, variable_scope
 
@@ -96,66 +93,15 @@ class Layer(LayerWeights):
             with variable_scope(scope) as self._scope:
                 pass
 
-    def _set_names(self, name: Any) -> None:
-        base = _snake_case(type(self).__name__)
-        if isinstance(name, VariableScope):
-            self._base_name = name.name
-            self._name = get_default_graph().unique_layer_name(base)
-        elif not isinstance(name, (str, type(None))):
-            raise TypeError(
-                f"name must be a string, received {name!r} of type {type(name).__name__}"
-            )
-        else:
-            self._base_name = name or base
-            self._name = name or get_default_graph().unique_layer_name(base)
-
     def _set_runtime_state(self) -> None:
         """What is not pickled."""
-        self._graph: weakref.ref[Graph] | None = None
-        self._open_mark: tuple[object, int] | None = None
+        self._graph = self._open_mark = None
         self._call_takes_scope = "scope" in inspect.signature(self.call).parameters
-
-    # Names and scope
-
-    @property
-    def name(self) -> str:  # type: ignore[override]  # read-only here, an attribute in the base
-        return str(self._name)
 
     @property
     def dtype(self) -> str | None:
         """The name of the dtype; None until it is given or taken from the first input."""
         return None if self._dtype is None else self._dtype.name
-
-    @property
-    def scope_name(self) -> str:
-        """The scope of the variables. Raises ValueError before the first call, which fixes it."""
-        if self._scope is None:
-            raise ValueError(
-                f'No name available for layer scope because the layer "{self._name}" has not been '
-                "used yet. The scope name  is determined the first time the layer instance is "
-                "called. You must therefore call the layer before querying `scope_name`."
-            )
-        return self._scope.name
-
-    @property
-    def graph(self) -> None:
-        """None, with TensorFlow's warning: layers do not record where they were made."""
-        warnings.warn(
-            "`Layer.graph` is deprecated and will be removed in a future version. Please stop "
-            "using this property because tf.layers layers no longer track their graph.",
-            stacklevel=2,
-        )
-
-    def _set_scope(self, scope: str | VariableScope | None = None) -> VariableScope:
-        if self._scope is None:
-            if self._reuse:
-                context = variable_scope(self._base_name if scope is None else scope)
-            else:
-                context = variable_scope(scope, default_name=self._base_name)
-            with context as entered:
-                self._scope = entered
-            self._graph = weakref.ref(get_default_graph())
-        return self._scope
 
     # Building and calling
 
@@ -238,25 +184,6 @@ class Layer(LayerWeights):
 
         return undo
 
-    def _note_open(self) -> None:
-        """Counts the layer's scope as opened, for a call that needs no scope itself.
-
-        Later default names in the same enclosing scope depend on it. In another graph than that of
-        its variables a layer takes no name.
-        """
-        graph = get_default_graph()
-        if self._graph is None or self._scope is None or self._is_noted():
-            return
-        names = graph.scopes.names
-        if self._graph() is graph:
-            names.open(self._scope.name)
-        self._open_mark = (names, names.generation)
-
-    def _is_noted(self) -> bool:
-        """Whether the next call, where it is made, needs to count no scope as opened."""
-        names, mark = get_default_graph().scopes.names, self._open_mark
-        return mark is not None and mark[0] is names and mark[1] == names.generation
-
     # Weights
 
     def add_weight(
@@ -329,13 +256,6 @@ class Layer(LayerWeights):
         self._set_runtime_state()
         for variable in self.weights:
             variable.watch(self)
-
-
-def _snake_case(name: str) -> str:
-    """``BasicLSTMCell`` -> ``basic_lstm_cell``, as Keras names layers."""
-    words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
-    return f"private{snake}" if snake.startswith("_") else snake
 
 
 def _listed(weights: Any) -> list[Any] | None:

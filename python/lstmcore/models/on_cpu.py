@@ -27,6 +27,9 @@ class CpuModel:
             for layer in layers
         ]
         self._stack = _core.Stack(self.layers)
+        first = layers[0].cells[0][1]
+        self._input_size, self._dtype = first.spec.input_size, first.weights["kernel"].dtype
+        self._last = [cell for _, cell in layers[-1].cells]
 
     @property
     def packed_bytes(self) -> int:
@@ -35,11 +38,8 @@ class CpuModel:
     def __call__(self, x: Any, call: Call) -> Any:
         if call.stream is not None or call.path != "auto":
             raise ValueError("stream and path are for models on a GPU")
-        first = self._layers[0].cells[0][1]
-        last_cells = [cell for _, cell in self._layers[-1].cells]
-        dtype = first.weights["kernel"].dtype
-        packed = call.offsets is not None
-        values = arguments.checked_input(x, 2 if packed else 3, first.spec.input_size, dtype)
+        dtype, rank = self._dtype, 3 if call.offsets is None else 2
+        values = arguments.checked_input(x, rank, self._input_size, dtype)
         lengths = arguments.integers(call.lengths, "lengths")
         offsets = arguments.integers(call.offsets, "offsets")
         if offsets is not None:
@@ -48,7 +48,7 @@ class CpuModel:
             rows = values.shape[1 if call.time_major else 0]
         cells = None
         if call.outputs in ("c", "hc"):
-            width = sum(cell.spec.num_units for cell in last_cells)
+            width = sum(cell.spec.num_units for cell in self._last)
             cells = np.empty((*values.shape[:-1], width), dtype)
         if call.out is not None and call.outputs == "last":
             arguments.check_out(call.out, (rows, self._layers[-1].output_size), dtype)
@@ -69,7 +69,7 @@ class CpuModel:
         )
         result: Any = y
         if call.outputs == "last":
-            last = [h for _, h in final[-len(last_cells) :]]
+            last = [h for _, h in final[-len(self._last) :]]
             result = np.concatenate(last, axis=1, out=call.out)
         elif call.outputs != "all":
             result = cells if call.outputs == "c" else (y, cells)

@@ -24,7 +24,7 @@ class Entered(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What ``ThreadScopes`` can be brought back to."""
+    """What ``undo`` can bring ``ThreadScopes`` back to."""
 
     entered: Entered | None
     attempts: int
@@ -65,7 +65,8 @@ class ThreadScopes(threading.local):
     def leave(self, entered: Entered) -> None:
         """Leaves this scope, and those that were left open inside it."""
         self._leave_until(entered.outer)
-        self._settle()
+        if entered.mark is not None:
+            self._settle()
 
     def is_inside(self, entered: Entered) -> bool:
         inner = self.entered
@@ -73,10 +74,10 @@ class ThreadScopes(threading.local):
             inner = inner.outer
         return inner is entered
 
-    def back_to(self, place: Place) -> None:
-        """Leaves the scopes that were entered since; what was made in them stays."""
-        self._leave_until(place.entered)
-        self.attempts = place.attempts
+    def back_to(self, entered: Entered | None, attempts: int) -> None:
+        """Leaves the scopes inside ``entered``; what was made in them stays."""
+        self._leave_until(entered)
+        self.attempts = attempts
         self._settle()
 
     def undo(self, place: Place) -> None:
@@ -95,13 +96,13 @@ class ThreadScopes(threading.local):
         self._settle()
 
     def _leave_until(self, outer: Entered | None) -> None:
-        while self.entered is not outer and self.entered is not None:
-            entered = self.entered
+        entered, names = self.entered, self.names
+        while entered is not outer and entered is not None:
             if entered.mark is None:
-                self.names.close_subscopes(entered.scope.name)
+                names.close_subscopes(entered.scope.name)
             else:
-                self.names.rollback(entered.mark)
-            self.entered = entered.outer
+                names.rollback(entered.mark)
+            entered = self.entered = entered.outer
 
     def _settle(self) -> None:
         """Keeps no more of the way back than somebody may want to go."""

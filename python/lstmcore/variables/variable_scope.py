@@ -102,15 +102,15 @@ class variable_scope:
         scope = source.derive(name, reuse=self._reuse, **self._settings)
         scope.in_block = outer.in_block or self._named
         scope.transient = source.transient or (self._numbered and not outer.in_block)
-        scopes.names.open(name)
+        names, around = scopes.names, scopes.entered
+        names.open(name)
         # TensorFlow restores its table of names when a captured scope is left
-        mark = scopes.names.mark() if isinstance(given, VariableScope) else None
-        around = scopes.entered
+        mark = names.mark() if isinstance(given, VariableScope) else None
         restores = mark is not None or (around is not None and around.restores_names)
         entered = Entered(scope, around, mark, restores)
         self._entered.append((scopes, entered))
         if restores:
-            scopes.names.remember(True)
+            names.remember(True)
         scopes.entered = entered
         return scope
 

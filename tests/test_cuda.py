@@ -1,6 +1,9 @@
 """Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
 
+import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 import lstmcore
 from cuda_emulator import run
 from lstmcore import cuda
+from lstmcore.app import info
 
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
 
@@ -221,3 +225,60 @@ def test_nothing_of_it_is_imported_before_it_is_wanted():
         "assert lstmcore.cuda.device_count() >= 0"
     )
     run([sys.executable, "-c", code])
+
+
+# ---- Where there is a GPU, and where there is none
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason"),
+    [
+        (0, "NVIDIA's driver is not installed"),
+        (12040, "NVIDIA's driver is too old: it is for CUDA 12.4, needed is CUDA 13 or newer"),
+    ],
+)
+def test_a_driver_that_will_not_do(gpu, driver, reason):
+    gpu.fail("cudaDriverGetVersion", count=1000, status=driver)
+    assert cuda.why_not() == reason
+    assert (cuda.is_available(), cuda.device_count(), cuda.devices()) == (False, 0, [])
+    with pytest.raises(RuntimeError, match=f"^device='cuda': {reason}$"):
+        model().to("cuda")
+    assert info.as_text(info.collect()).count(f"none: {reason}") == 1
+    auto = lstmcore.LSTM(5, 13, seed=3, device="auto", device_dtype="float16", math="tf32")
+    assert auto.device == "cpu"
+    assert auto(inputs(2, 3, 5)).dtype == np.float32
+
+
+def test_no_gpu_in_the_machine(gpu):
+    gpu.fail("cudaGetDeviceCount", count=1000, status=100)
+    assert cuda.why_not() == "there is no GPU"
+
+
+def test_built_without_cuda(monkeypatch):
+    monkeypatch.delenv("LSTMCORE_CUDA_LIBRARY", raising=False)
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(RuntimeError, match=r"built without CUDA .*LSTMCORE_CUDA=ON' in its"):
+        model().to("cuda")
+
+
+def test_info_about_gpus(gpu):
+    report = json.loads(info.as_json(info.collect()))
+    assert report["gpu"]["why_not"] is None
+    assert [sorted(device) for device in report["gpu"]["devices"]] == 2 * [
+        ["compute_capability", "memory", "multiprocessors", "name"]
+    ]
+    assert re.search(
+        r"^cuda:1 +\S.*, compute capability 9\.0, ", info.as_text(report), re.MULTILINE
+    )
+
+
+def test_asnumpy_of_other_arrays(gpu):
+    x = inputs(2, 3)
+    assert cuda.asnumpy(x) is x
+    assert cuda.asnumpy(x, np.float64).dtype == np.float64
+    assert cuda.asnumpy(x[0, 0]) == x[0, 0]
+    for other in (None, [1.0], cuda):
+        with pytest.raises(
+            TypeError, match=r"^array: expected a lstmcore\.cuda\.DeviceArray or a N"
+        ):
+            cuda.asnumpy(other)

@@ -228,7 +228,7 @@ void tests(lstmcore_cuda_context* context) {
   check_context();
   check_weights(context);
   check_fold(context, "cudaMalloc", cudaErrorMemoryAllocation, LSTMCORE_CUDA_OUT_OF_MEMORY, 4);
-  check_fold(context, "cublasLtMatmul", kCublasExecutionFailed, LSTMCORE_CUDA_FAILED, 4);
+  check_fold(context, "cublasLtMatmul", kCublasExecutionFailed, LSTMCORE_CUDA_FAILED, 3);
   for (const std::int64_t P : {0, 4}) {
     check_chunks(LSTMCORE_CUDA_STEPWISE, P);
     check_chunks(LSTMCORE_CUDA_BLOCK, P);

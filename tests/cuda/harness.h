@@ -63,7 +63,8 @@ void check_case(const Case& c, lstmcore_cuda_context* context);
 // Every option at once, and each alone where it changes the way.
 std::vector<Case> variants(Case base);
 
-// A test's main: runs `tests` where there is a device, and reports.
+// A test's main: runs `tests` where there is a device, and reports; else says why there is none, and
+// gives 77.
 int run_tests(void (*tests)(lstmcore_cuda_context*));
 
 }  // namespace cuda

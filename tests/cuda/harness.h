@@ -57,7 +57,8 @@ Model make_model(const Case& c, Random& random);
 lstmcore_cuda_spec device_spec(const Case& c);
 lstmcore_cuda_weights host_weights(const Model& m);
 
-// Poisoned outputs, every output within its tolerance, c.calls calls with the same bits.
+// Poisoned outputs, every output within its tolerance, c.calls calls with the same bits. LSTMCORE_CUDA_CASES:
+// only cases whose name has this in it, as for a sanitizer, under which all would take too long.
 void check_case(const Case& c, lstmcore_cuda_context* context);
 
 // Every option at once, and each alone where it changes the way.

@@ -37,7 +37,7 @@ import shapes  # noqa: E402
 import table  # noqa: E402
 import timing  # noqa: E402
 from abi import Library  # noqa: E402
-from sections import AGAIN, Report, Section, trying_file  # noqa: E402
+from sections import AGAIN, Report, Section, read_trying, trying_file  # noqa: E402
 
 # Seconds each may take, together under nine minutes. What ends early leaves its time to the others.
 PHASES = {
@@ -65,7 +65,7 @@ STALLED = {
     "products": 15,
     "interop": 25,
 }
-STARTS = 6  # of one phase, at most
+STARTS = 15  # of one phase, at most
 
 
 def sized_for_emulator(shape: shapes.Shape) -> shapes.Shape:
@@ -76,6 +76,12 @@ def sized_for_emulator(shape: shapes.Shape) -> shapes.Shape:
 def run_phase(arguments: argparse.Namespace, name: str) -> None:
     processes.stop_all_on_terminate()
     section = Section(Report(arguments.out), name, arguments.seconds, arguments.again)
+    if not section.succeeds(name, lambda: work_of(arguments, name, section)):
+        sys.exit(1)
+    section.finish()
+
+
+def work_of(arguments: argparse.Namespace, name: str, section: Section) -> None:
     folder, quick, emulated = arguments.build, arguments.quick, arguments.emulated
     if name == "environment":
         device.environment(section)
@@ -105,7 +111,6 @@ def run_phase(arguments: argparse.Namespace, name: str) -> None:
             checks.smoke(library, section, arguments.library, arguments.cublas)
         else:
             checks.correctness(library, section, quick, emulated)
-    section.finish()
 
 
 def timer_for(emulated: bool, library: Library) -> timing.HostTimer | timing.TorchTimer:
@@ -147,7 +152,7 @@ def start(arguments: argparse.Namespace, name: str, seconds: float, again: bool)
 
 
 def run_to_end(arguments: argparse.Namespace, name: str, end: float) -> str:
-    """Starts the phase, again where one of its cases ended it; the reason where it did not end well."""
+    """Starts the phase, again where a case ended it; the reason where it did not end well."""
     reason = "no time was left"
     for count in range(STARTS):
         seconds = end - time.monotonic()
@@ -157,15 +162,14 @@ def run_to_end(arguments: argparse.Namespace, name: str, end: float) -> str:
         reason = "CUDA could do no more" if done.code == AGAIN else done.reason
         if not reason:
             return ""
-        trying = trying_file(arguments.out)
-        what = trying.read_text(encoding="utf-8") if trying.exists() else ""
-        trying.unlink(missing_ok=True)
+        what, family = read_trying(arguments.out)
+        trying_file(arguments.out).unlink(missing_ok=True)
         if not what:
             return reason
         print(f"=== {name}: {reason}, at {what}", flush=True)
         report = Report(arguments.out)
         part = report.data["sections"].setdefault(name, {})
-        part.setdefault("lost", []).append({"what": what, "why": reason})
+        part.setdefault("lost", []).append({"what": what, "family": family, "why": reason})
         report.save()
     return f"{reason}; started {STARTS} times"
 
@@ -230,7 +234,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer cases of each phase")
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build" / "gpu",
-        help="the folder to build in; what it holds already is used where there is no cmake or nvcc",
+        help="the folder to build in; what cannot be built there may be in it already",
     )  # fmt: skip
     parser.add_argument("--library", type=Path, help="a built one, in place of that of --build")
     parser.add_argument("--cublas", help="the cuBLAS to load, if not that of PyPI's packages")

@@ -47,15 +47,15 @@ def _cell(library: Library, section: Section, shape: Shape, mode: str, timer: An
     row.update(floor_us=round(floor_us(shape, mode), 1), target_us=shape.target_us(mode))
     row["goal"] = goal(shape, mode)
 
-    def attempt(what: str, work: Callable[[], Any]) -> Any:
+    def attempt(what: str, work: Callable[[], Any], family: str = "") -> Any:
         name = f"{shape.name} {mode} {what}"
-        result = section.attempt(name, work)
+        result = section.attempt(name, work, family)
         if result is None:
             known = [*section.data.get("lost", []), *section.data.get("errors", [])]
             reasons = [
                 entry.get("why") or entry["error"] for entry in known if entry["what"] == name
             ]
-            row["errors"][what] = reasons[-1][:300]
+            row["errors"][what] = (reasons or [f"too many of {family} were lost"])[-1][:300]
         return result
 
     row["ours"] = attempt(
@@ -105,7 +105,11 @@ def _ours(
             continue
         calls = [layer.call(x, path=path) for x in arrays]
         current = [lambda c=c: c.run(timer.current_stream()) for c in calls]
-        measured = attempt(path, lambda: _both_ways(timer, current, path, attempt))  # noqa: B023
+        measured = attempt(
+            path,
+            lambda: _both_ways(timer, current, path, attempt),  # noqa: B023
+            family=plan["path"],
+        )
         if measured is None:
             continue
         if path == "auto":

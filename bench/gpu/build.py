@@ -101,7 +101,7 @@ def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
 
 
 def build(section: Section, folder: Path) -> None:
-    """The library first: what else fails leaves it there. What cannot be built may be there already."""
+    """The library first: what else fails leaves it there. Or all of it may be there already."""
     folder.mkdir(parents=True, exist_ok=True)
     arch = section.attempt("compute capability", lambda: architecture(*compute_capability()))
     section.put(architecture=arch)
@@ -109,7 +109,7 @@ def build(section: Section, folder: Path) -> None:
         if arch:
             for name in PROGRAMS:
                 others.submit(
-                    section.attempt_beside,
+                    section.succeeds,
                     name,
                     lambda n=name: compile_program(section, folder, n, arch),
                 )

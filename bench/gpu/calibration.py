@@ -1,4 +1,4 @@
-"""The constants behind the planner's costs: of the machine by a program, of whole steps by calls."""
+"""The constants behind the planner's costs: of the machine by a program, of steps by calls."""
 
 from __future__ import annotations
 

@@ -60,11 +60,12 @@ def check_one(
             library.synchronize()
             return call.errors()
 
-        errors = section.attempt(f"{size} {mode} {option} {path} cuda:{library.index}", run)
+        name = f"{size} {mode} {option} {path} cuda:{library.index}"
+        errors = section.attempt(name, run, family=plan["path"])
         worst = None if errors is None else max(errors)
         ok = worst is not None and worst <= TOLERANCES[mode]  # false for NaN
         section.row(**row, runs_as=plan["path"], kernel=plan["kernel"], error=worst, ok=ok)
-        if not ok:
+        if not ok and worst is not None:
             section.say(f"WRONG {size} {mode} {option} {path}: {worst}")
     layer.close()
 
@@ -102,9 +103,10 @@ def correctness(library: Library, section: Section, quick: bool, emulated: bool)
 
 def _summary(section: Section) -> None:
     rows = section.data["rows"]
-    wrong = sum(not row["ok"] for row in rows)
-    section.put(checked=len(rows), wrong=wrong)
-    section.say(f"{len(rows)} calls compared with float64, {wrong} wrong")
+    wrong = sum(not row["ok"] and row["error"] is not None for row in rows)
+    failed = sum(row["error"] is None for row in rows)
+    section.put(checked=len(rows) - failed, wrong=wrong, without_result=failed)
+    section.say(f"{len(rows) - failed} calls compared with float64, {wrong} wrong; {failed} failed")
 
 
 def determinism(library: Library, section: Section, quick: bool, emulated: bool) -> None:
@@ -155,7 +157,7 @@ def _repeat(
                 seen.add(b"".join(out.bits().tobytes() for out in call.outputs()))
             return seen
 
-        seen = section.attempt(f"{size} {mode} {path}", results)
+        seen = section.attempt(f"{size} {mode} {path}", results, family=path)
         if seen is None:
             continue
         section.row(**row, runs=runs, different=len(seen))

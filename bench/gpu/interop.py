@@ -1,4 +1,4 @@
-"""lstmcore's Python on arrays of torch, CuPy and JAX: that results agree, and what the host spends."""
+"""lstmcore's Python on arrays of torch, CuPy and JAX: results, and what the host spends."""
 
 from __future__ import annotations
 

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+FAMILY_LIMIT = 3  # cases of a kind that end a process before the others are passed over
 AGAIN = (
     75  # exit status of a phase whose process cannot go on, but whose other cases can in a new one
 )
 
 # After these every call fails until the process ends: lstmcore's word for it, and torch's.
 _FATAL = re.compile(
-    r"works again when the process is restarted|CUDA error: (an illegal|unspecified launch|misaligned"
-    r"|device-side assert|the launch timed out|hardware stack|invalid program counter)"
+    r"works again when the process is restarted|CUDA error: (an illegal|unspecified launch"
+    r"|misaligned|device-side assert|the launch timed out|hardware stack|invalid program counter)"
 )
 
 
@@ -42,8 +43,20 @@ class Report:
 
 
 def trying_file(report: Path) -> Path:
-    """Beside the report: what is being tried, written before it is."""
+    """Beside the report: what is being tried and its family, written before it is."""
     return report.with_suffix(".trying")
+
+
+def write_trying(report: Path, what: str, family: str) -> None:
+    trying_file(report).write_text(f"{what}\t{family}", encoding="utf-8")
+
+
+def read_trying(report: Path) -> tuple[str, str]:
+    file = trying_file(report)
+    what, _, family = (
+        file.read_text(encoding="utf-8").partition("\t") if file.exists() else ("",) * 3
+    )
+    return what, family
 
 
 class Section:
@@ -57,7 +70,6 @@ class Section:
         self._report, self._name = report, name
         self._start = time.monotonic()
         self._end = self._start + seconds
-        self._trying = trying_file(report.path)
         if not again:
             report.data["sections"][name] = {}
         self.data: dict[str, Any] = report.data["sections"].setdefault(name, {})
@@ -101,32 +113,37 @@ class Section:
         """Whether an earlier process has got as far."""
         return any(values.items() <= row.items() for row in self.data["rows"])
 
-    def lost(self, what: str) -> bool:
-        return any(entry["what"] == what for entry in self.data.get("lost", []))
+    def lost(self, what: str, family: str = "") -> bool:
+        """Whether it took an earlier process down, or too many of its family did."""
+        entries = self.data.get("lost", [])
+        relatives = [entry for entry in entries if family and entry["family"] == family]
+        return len(relatives) >= FAMILY_LIMIT or any(entry["what"] == what for entry in entries)
 
-    def attempt(self, what: str, work: Callable[[], Any]) -> Any:
+    def attempt(self, what: str, work: Callable[[], Any], family: str = "") -> Any:
         """The result, or None; then the report has the error.
 
         Where CUDA can do no more in this process it ends, for a new one to go on.
         """
-        if self.lost(what):
+        if self.lost(what, family):
             return None
-        before = self._trying.read_text(encoding="utf-8") if self._trying.exists() else ""
-        self._trying.write_text(what, encoding="utf-8")
+        before = read_trying(self._report.path)
+        write_trying(self._report.path, what, family)
         try:
             result = work()
         except Exception as error:
             self._failed(what, error)
             result = None
-        self._trying.write_text(before, encoding="utf-8")
+        write_trying(self._report.path, *before)
         return result
 
-    def attempt_beside(self, what: str, work: Callable[[], Any]) -> None:
-        """The same for work that runs beside other work, and has nothing to do with a GPU."""
+    def succeeds(self, what: str, work: Callable[[], Any]) -> bool:
+        """Of work that is no case: whether it ended well; else the report has the error."""
         try:
             work()
         except Exception as error:
             self._failed(what, error)
+            return False
+        return True
 
     def _failed(self, what: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
@@ -138,5 +155,5 @@ class Section:
             os._exit(AGAIN)  # not through destructors, which would call CUDA
 
     def finish(self) -> None:
-        self._trying.unlink(missing_ok=True)
+        trying_file(self._report.path).unlink(missing_ok=True)
         self.put(seconds=round(self.data.get("seconds", 0) + self.elapsed, 1))

@@ -16,11 +16,12 @@ def best(row: dict[str, Any], part: str) -> float | None:
     return (row.get(part) or {}).get("best_us")
 
 
+def us(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
 def cells(row: dict[str, Any]) -> list[str]:
     """As text, in the order of ``HEAD``; microseconds."""
-
-    def us(value: float | None) -> str:
-        return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
     plan = (row.get("ours") or {}).get("plan") or {}
     return [
@@ -53,6 +54,8 @@ def checks(report: dict[str, Any]) -> list[str]:
         notes = []
         if "checked" in part:
             notes.append(f"{part['checked']} calls compared, {part['wrong']} wrong")
+        if part.get("without_result"):
+            notes.append(f"{part['without_result']} WITHOUT A RESULT")
         if name == "determinism":
             different = sum(row["different"] != 1 for row in part["rows"])
             notes.append(f"{len(part['rows'])} calls repeated, {different} not the same")

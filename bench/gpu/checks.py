@@ -28,6 +28,12 @@ SIZES = (
     (4, 64, 33, 1024),
     (1000, 2, 12, 48),
 )
+SMOKE = (
+    ((5, 5, 7, 40), "all"),
+    ((5, 2, 7, 40), "reverse"),
+    ((1, 2, 7, 40), "all"),
+    ((5, 5, 7, 40), "projection"),
+)
 MODES = ("float32", "tf32", "tf32x3", "float16", "bfloat16", "float64")
 
 
@@ -38,9 +44,14 @@ def inputs(library: Library, size: tuple[int, ...], dtype: str, seed: int) -> Ar
 
 
 def check_one(
-    library: Library, size: tuple[int, ...], mode: str, option: str, section: Section
+    library: Library,
+    size: tuple[int, ...],
+    mode: str,
+    option: str,
+    section: Section,
+    calls: int = 1,
 ) -> None:
-    """One layer through every path that can run it."""
+    """One layer through every path that can run it; ``calls``: the last one's results count."""
     steps, batch, width, units = size
     dtype, math = dtype_and_math(mode)
     options = OPTIONS[option]
@@ -56,8 +67,9 @@ def check_one(
 
         def run(path: str = path) -> list[float]:
             call = layer.call(x, options, path)
-            call.run()
-            library.synchronize()
+            for _ in range(calls):
+                call.run()
+                library.synchronize()
             return call.errors()
 
         name = f"{size} {mode} {option} {path} cuda:{library.index}"
@@ -71,13 +83,18 @@ def check_one(
 
 
 def smoke(library: Library, section: Section, file: Path, cublas: str | None) -> None:
-    """Every path in every mode once, on the first GPU and on the second where there is one."""
+    """Every path in every mode, on the first GPU and on the second where there is one.
+
+    Of the stepwise path each kernel: of a cell, of few rows, of many; from the second call on as a
+    graph.
+    """
     count = library.device_count()
     section.put(devices=count)
     for index in range(min(count, 2)):
         on = Library(file, cublas, index) if index else library
         for mode in MODES:
-            check_one(on, (3, 5, 7, 40), mode, "all", section)
+            for size, option in SMOKE:
+                check_one(on, size, mode, option, section, calls=3)
     _summary(section)
 
 

@@ -59,6 +59,7 @@ struct cudaDeviceProp {
   int major, minor, multiProcessorCount;
   std::size_t totalGlobalMem;
 };
+cudaError_t cudaDriverGetVersion(int*);
 cudaError_t cudaGetDeviceCount(int*);
 cudaError_t cudaGetDevice(int*);
 cudaError_t cudaSetDevice(int);

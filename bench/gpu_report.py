@@ -182,6 +182,7 @@ def run_all(arguments: argparse.Namespace) -> None:
         for name in PHASES
         if (not arguments.phases or name in arguments.phases)
         and (not arguments.emulated or name in EMULATED)
+        and not (arguments.no_build and name == "build")
     ]
     trying_file(arguments.out).unlink(missing_ok=True)
     if not arguments.phases:
@@ -236,6 +237,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         "--build", type=Path, default=ROOT / "build" / "gpu",
         help="the folder to build in; what cannot be built there may be in it already",
     )  # fmt: skip
+    parser.add_argument("--no-build", action="store_true", help="all is in that folder already")
     parser.add_argument("--library", type=Path, help="a built one, in place of that of --build")
     parser.add_argument("--cublas", help="the cuBLAS to load, if not that of PyPI's packages")
     parser.add_argument(

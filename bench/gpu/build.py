@@ -1,7 +1,13 @@
-"""Builds the library, its test programs and what is measured without it, for the GPU at hand."""
+"""Builds the library, its test programs and what is measured without it, for the GPU at hand.
+
+Where there is no GPU, for one that is named, to be carried to it:
+
+    python3 bench/gpu/build.py build/gpu --architecture 90a
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -13,7 +19,7 @@ from pathlib import Path
 
 import processes
 from abi import ROOT
-from sections import Section
+from sections import Report, Section
 
 TESTS = ("test_cuda_device", "test_full_memory_device", "test_mma_device", "test_stepwise_device")
 PROGRAMS = ("calibrate", "overlap")  # of one source file each, in bench/gpu
@@ -86,6 +92,7 @@ def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
         "-DLSTMCORE_CUDA=ON",
         "-DLSTMCORE_TESTS=ON",
         "-DLSTMCORE_BENCH=OFF",
+        "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",  # the folder may be carried elsewhere
         f"-DLSTMCORE_CUDA_ARCHITECTURES={architectures}",
         f"-DCMAKE_CUDA_COMPILER={nvcc()}",
         f"-DLSTMCORE_PYTHON={'ON' if python else 'OFF'}",
@@ -100,10 +107,12 @@ def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
     run(section, [*cmake(), "-S", ROOT, "-B", folder, *generator, *options])
 
 
-def build(section: Section, folder: Path) -> None:
+def build(section: Section, folder: Path, arch: str | None = None) -> None:
     """The library first: what else fails leaves it there. Or all of it may be there already."""
     folder.mkdir(parents=True, exist_ok=True)
-    arch = section.attempt("compute capability", lambda: architecture(*compute_capability()))
+    arch = arch or section.attempt(
+        "compute capability", lambda: architecture(*compute_capability())
+    )
     section.put(architecture=arch)
     with ThreadPoolExecutor() as others:
         if arch:
@@ -156,3 +165,20 @@ def package(folder: Path, library: Path) -> Path:
     )
     shutil.copy(library, place / "lstmcore" / "liblstmcore_cuda.so")
     return place
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--architecture", help="as nvcc names it: 80, 90a; that of the GPU at hand")
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    section = Section(Report(folder / "build.json"), "build", 3600)
+    build(section, folder, arguments.architecture)
+    section.finish()
+    if errors := section.data.get("errors"):
+        sys.exit(f"{len(errors)} errors: {folder / 'build.json'}")
+
+
+if __name__ == "__main__":
+    main()

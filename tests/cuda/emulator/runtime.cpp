@@ -40,7 +40,7 @@ struct Allocation {
 std::map<char*, Allocation> allocations;
 std::size_t allocated = 0, memory_limit = kMemory;
 Stream default_streams[2] = {{nullptr, 0}, {nullptr, 1}};
-int waits = 0, overlaps = 0, driver = 13000;
+int waits = 0;
 cudaError_t next_fault = cudaSuccess, broken = cudaSuccess;
 
 // Null, 1 and 2 are the default streams of the current device.
@@ -92,14 +92,13 @@ cudaError_t release(void* memory) {
 cudaError_t enqueue(Stream* stream, std::function<void()> work) {
   return enqueue(stream, Work{std::move(work)});
 }
-cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps_before) {
+cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps) {
   if (real(stream)->device != current_device) return cudaErrorInvalidResourceHandle;
   const auto run = [kernel = std::move(kernel)] {
     kernel();
     if (next_fault) broken = next_fault;
   };
-  if (overlaps_before) ++overlaps;
-  return enqueue(stream, Work{run, true, overlaps_before});
+  return enqueue(stream, Work{run, true, overlaps});
 }
 
 }  // namespace emulator
@@ -117,8 +116,6 @@ void emulator_break(int status) {
   if (!status) broken = cudaSuccess;
 }
 int emulator_waits() { return waits; }
-int emulator_overlaps() { return overlaps; }
-void emulator_driver(int version) { driver = version; }
 void* emulator_make_stream(int device) { return new Stream{nullptr, device}; }
 int emulator_begin_capture(void* stream) {
   return cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeThreadLocal);
@@ -140,10 +137,6 @@ const char* cudaGetErrorString(cudaError_t status) {
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = driver;
-  return cudaSuccess;
-}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 2;
   return cudaSuccess;

@@ -58,12 +58,12 @@ QUICK = {"correctness": 15, "device_tests": 30, "determinism": 5, "benchmark": 4
 EMULATED = ("smoke", "correctness", "determinism", "benchmark", "products")
 # Seconds without a sign of life after which a phase that goes from case to case is started again.
 STALLED = {
-    "smoke": 15,
-    "correctness": 15,
-    "determinism": 15,
-    "benchmark": 25,
-    "products": 15,
-    "interop": 25,
+    "smoke": 20,
+    "correctness": 20,
+    "determinism": 20,
+    "benchmark": 40,
+    "products": 30,
+    "interop": 40,
 }
 STARTS = 15  # of one phase, at most
 

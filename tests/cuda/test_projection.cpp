@@ -1,6 +1,6 @@
 // Layers with a projection on the persistent paths, which fold it into R: against the CPU kernels in float64,
-// on the emulator or a GPU. Every path, kernel and dtype, any width of the projection, every choice of outputs, and
-// chunks of steps.
+// on the emulator or a GPU. Every path, kernel and dtype, any width of the projection, every choice of
+// outputs, and chunks of steps.
 #include <cstdlib>
 
 #ifdef LSTMCORE_CUDA_EMULATED

@@ -192,7 +192,7 @@ def tiny(library: Library, path: str) -> list[str]:
     """Three steps and one through a path, with every kernel that it has; those that were wrong."""
     wrong = []
     kinds = [("float32", "fma", "all"), ("bfloat16", "fma", "all"), ("bfloat16", "mma", "all")]
-    kinds += [("float32", "fma", "projection")] if path == "stepwise" else []
+    kinds.append(("float32", "fma", "projection"))
     for dtype, kernel, option in kinds:
         options = OPTIONS[option]
         layer = Layer(library, random_cell(4, 24, options, dtype, 5), dtype, kernel=kernel)

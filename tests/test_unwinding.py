@@ -6,6 +6,7 @@ import collections
 import itertools
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -363,3 +364,22 @@ def test_scopes_left_in_the_wrong_order() -> None:
         error = ValueError("the cause")
         inner.__exit__(ValueError, error, None)  # goes on, and hides nothing
         assert lstmcore.get_variable_scope().name == ""
+
+
+def test_an_own_cell_may_wait_for_threads_that_build() -> None:
+    cells = [lstmcore.LSTMCell(H), lstmcore.LSTMCell(H)]
+
+    class Both(lstmcore.RNNCell):
+        state_size = output_size = H
+
+        def call(self, inputs: Any, state: Any) -> Any:
+            with ThreadPoolExecutor(2) as pool:
+                steps = [
+                    pool.submit(cell, inputs, cell.zero_state(N, np.float32)) for cell in cells
+                ]
+                return sum(s.result(timeout=30)[0] for s in steps), state
+
+    with lstmcore.Graph().as_default():
+        cell = Both()
+        assert step(cell)()[0].shape == (N, H)
+        assert [cell.built for cell in cells] == [True, True]

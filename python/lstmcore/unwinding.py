@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from lstmcore import _core
+from lstmcore import _core, shared_state
 from lstmcore.variables.graph import Graph, get_default_graph
 
 Parameters = ParamSpec("Parameters")
@@ -43,8 +43,8 @@ def all_or_nothing(
 ) -> Result:
     """``function(...)``; where it raises, scopes, names, variables and layers are as before.
 
-    Scopes that it entered stay so. Called with the lock of ``shared_state`` held: no other thread
-    sees what may not stay.
+    Scopes that it entered stay so. Other threads see what may not stay, unless the lock of
+    ``shared_state`` is held meanwhile, as where variables are made by the library's own code.
     """
     scopes = graph.scopes
     place = scopes.place()
@@ -52,7 +52,8 @@ def all_or_nothing(
         scopes.attempt()
         result = function(*args, **kwargs)
     except BaseException:
-        scopes.undo(place)
+        with shared_state.lock:
+            scopes.undo(place)
         raise
     scopes.keep(place)
     return result

@@ -147,7 +147,8 @@ class LSTMCellBase(LayerRNNCell):
         Raises ValueError for an unknown depth, for sizes that no memory could hold, and as
         ``get_variable``; MemoryError; there are no variables then.
         """
-        self._all_or_nothing(self._make_variables, inputs_shape)
+        with shared_state.lock:
+            self._all_or_nothing(self._make_variables, inputs_shape)
 
     def _make_variables(self, inputs_shape: Any) -> None:
         depth = last_dimension(inputs_shape)

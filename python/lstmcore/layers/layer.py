@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lstmcore import dtypes, shared_state
+from lstmcore import dtypes
 from lstmcore.arrays import as_array
 from lstmcore.layers.input_spec import InputSpec, checked_input, flatten
 from lstmcore.layers.layer_weights import LayerWeights
@@ -141,7 +141,8 @@ class Layer(LayerWeights):
     def _build_once(self, inputs: Any) -> None:
         """Builds for ``inputs``, and sets the weights that the constructor was given.
 
-        Part of ``_all_or_nothing``: weights that do not fit are refused again by every call.
+        Part of ``_all_or_nothing``, with the lock of ``shared_state`` held, so that threads that
+        share the layer build it once: weights that do not fit are refused again by every call.
         """
         if not self.built:
             self._build_variables(inputs)
@@ -160,18 +161,14 @@ class Layer(LayerWeights):
         self.built = True
 
     def _all_or_nothing(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        """``function(...)``, which uses the layer first: see ``unwinding.all_or_nothing``.
-
-        Threads that share the layer build it once.
-        """
+        """``function(...)``, which uses the layer first: see ``unwinding.all_or_nothing``."""
 
         def first_use() -> Result:
             graph.scopes.note(self._undo_of_first_use())
             return function(*args, **kwargs)
 
         graph = get_default_graph()
-        with shared_state.lock:
-            return all_or_nothing(graph, first_use)
+        return all_or_nothing(graph, first_use)
 
     def _undo_of_first_use(self) -> Callable[[], None]:
         state = {name: vars(self)[name] for name in self._set_by_first_use}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from lstmcore import shared_state
 from lstmcore.variables.variable_scope import VariableScope, get_variable_scope, variable_scope
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ class ScopedBuild:
         self._scope = scope
 
     def __enter__(self) -> VariableScope:
-        layer = self._layer
-        return self._enter() if layer._is_ready() else layer._all_or_nothing(self._enter_and_build)
+        if self._layer._is_ready():
+            return self._enter()
+        with shared_state.lock:
+            return self._layer._all_or_nothing(self._enter_and_build)
 
     def _enter_and_build(self) -> VariableScope:
         entered = self._enter()

@@ -310,10 +310,14 @@ def test_hangs_and_crashes_lose_no_more_than_their_cases(tmp_path):
     assert parts["products"]["failed"] == "ended with 1"
     assert "a phase that is broken" in parts["products"]["errors"][0]["error"]
     assert "WITHOUT A RESULT" in out
-    # Once more, that phase alone: the others stay.
+    # Once more, that phase alone, and one that runs only when it is named: the others stay.
     _, after = run_emulated(
-        ROOT / "bench" / "gpu_report.py", folder, tmp_path, "--phases", "products"
+        ROOT / "bench" / "gpu_report.py", folder, tmp_path, "--phases", "products", "variants"
     )
     assert after["sections"]["correctness"] == correctness
     assert after["sections"]["products"]["rows"]
     assert "failed" not in after["sections"]["products"]
+    plans = [row["plan"] for row in after["sections"]["variants"]["rows"]]
+    assert {plan["path"] for plan in plans} == {"block", "cluster", "grid"}
+    kinds = {(plan["kernel"], plan["rows_per_group"]) for plan in plans}
+    assert kinds == {("fma", 1), ("mma", 8)}

@@ -194,4 +194,11 @@ def test_where_the_planner_erred():
     assert "clock_ghz = 1.98;" in text
     assert "int full_clusters = 6;" in text
     assert "faster in 1 cases" in text
-    assert "cluster 1.01 us, grid 0.51 us, 1.98 times as much" in text
+    assert "cluster fma 4 1.01 us, grid fma 4 0.51 us, 1.98 times as much" in text
+    row = {
+        "shape": "T100 N1 I256 H256",
+        "mode": "tf32",
+        "plan": {**plan("grid", 1.0), "kernel": "mma"},
+    }
+    report["sections"]["variants"] = {"rows": [{**row, "best_us": 20.0}]}
+    assert [fastest.kernel for _, fastest in costs.mistakes(report)] == ["mma", "fma"]

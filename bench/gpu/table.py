@@ -64,6 +64,8 @@ def checks(report: dict[str, Any]) -> list[str]:
         if name == "device_tests":
             bad = [row for row in part.get("rows", []) if not row["passed"]]
             notes += [f"{row['test']} {row['reason']}" for row in bad]
+        if name == "interop" and (bad := [row for row in part.get("rows", []) if not row["ok"]]):
+            notes.append(f"{len(bad)} NOT RIGHT, the first: {bad[0]['arrays']}")
         if "passed" in part:
             notes.append("passed" if part["passed"] else "FAILED")
         for entry in part.get("lost", []):

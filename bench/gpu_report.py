@@ -59,6 +59,7 @@ PHASES = {
 WHEN_NAMED = ("variants",)  # in --phases: there is no time for it beside the others
 QUICK = {"correctness": 15, "device_tests": 30, "determinism": 5, "benchmark": 40, "sanitizer": 25}
 EMULATED = ("smoke", "correctness", "determinism", "benchmark", "products", "variants")
+SLOWER = 6  # an emulator on a machine that has other things to do
 # Seconds without a sign of life after which a phase that goes from case to case is started again.
 STALLED = {
     "smoke": 20,
@@ -205,7 +206,8 @@ def run_all(arguments: argparse.Namespace) -> None:
     report.save()
     for name in chosen:
         left = arguments.limit - (time.monotonic() - began)
-        seconds = min((QUICK if arguments.quick else {}).get(name, PHASES[name]), left - 12)
+        budget = (QUICK if arguments.quick else {}).get(name, PHASES[name])
+        seconds = min(budget * (SLOWER if arguments.emulated else 1), left - 12)
         print(f"=== {name} ({time.monotonic() - began:.0f} s, {left:.0f} s left)", flush=True)
         reason = run_to_end(arguments, name, time.monotonic() + seconds)
         if reason:

@@ -233,8 +233,8 @@ needs_emulator = pytest.mark.skipif(
 def run_emulated(script, folder, out, *more):
     command = [sys.executable, str(script), "--emulated", "--name", "emulated", "--out", str(out)]
     command += ["--library", str(folder / "liblstmcore_cuda_emulated.so")]
-    command += ["--cublas", str(folder / "libcublas_emulator.so"), *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command += ["--cublas", str(folder / "libcublas_emulator.so"), "--limit", "800", *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, json.loads((out / "gpu-emulated.json").read_text())
 
@@ -267,7 +267,7 @@ import gpu_report, layer, products
 run = layer.Call.run
 def faulty(self, stream=0):
     which = (self.args.steps, self.layer.dtype, self.args.path)
-    if which == (2, "float16", 4):
+    if which == (2, "float16", 4) and not self.args.c0:
         time.sleep(1000)
     if which == (2, "float32", 3):
         os.abort()
@@ -280,7 +280,7 @@ def crash(*_):
 
 layer.Call.run = faulty
 products.products = crash
-gpu_report.STALLED = dict.fromkeys(gpu_report.STALLED, 3)
+gpu_report.STALLED = dict.fromkeys(gpu_report.STALLED, 10)
 gpu_report.main()
 """
 
@@ -295,8 +295,8 @@ def test_hangs_and_crashes_lose_no_more_than_their_cases(tmp_path):
     correctness = parts["correctness"]
     assert correctness["wrong"] == 0
     whys = {(entry["family"], entry["why"]) for entry in correctness["lost"]}
-    assert whys == {("cluster", "ended by SIGABRT"), ("grid", "no sign of life for 3 s")}
-    assert len(correctness["lost"]) == 6  # three of a path are enough to leave it alone
+    assert whys == {("cluster", "ended by SIGABRT"), ("grid", "no sign of life for 10 s")}
+    assert len(correctness["lost"]) == 4  # three of a path are enough to leave it alone
     without = [row["path"] for row in correctness["rows"] if row["error"] is None]
     assert correctness["without_result"] == len(without) > 6
     assert set(without) <= {"auto", "cluster", "grid"}

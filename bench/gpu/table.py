@@ -57,8 +57,8 @@ def checks(report: dict[str, Any]) -> list[str]:
         if part.get("without_result"):
             notes.append(f"{part['without_result']} WITHOUT A RESULT")
         if name == "determinism":
-            different = sum(row["different"] != 1 for row in part["rows"])
-            notes.append(f"{len(part['rows'])} calls repeated, {different} not the same")
+            different = sum(row["different"] != 1 for row in part.get("rows", []))
+            notes.append(f"{len(part.get('rows', []))} calls repeated, {different} not the same")
         if name == "sanitizer":
             notes += sanitized(part.get("rows", []))
         if name == "device_tests":

@@ -12,13 +12,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "bench" / "gpu"))
 
 import abi  # noqa: E402
+import benchmark  # noqa: E402
 import build  # noqa: E402
+import layer  # noqa: E402
 import processes  # noqa: E402
 import programs  # noqa: E402
 import shapes  # noqa: E402
@@ -321,3 +324,22 @@ def test_hangs_and_crashes_lose_no_more_than_their_cases(tmp_path):
     assert {plan["path"] for plan in plans} == {"block", "cluster", "grid"}
     kinds = {(plan["kernel"], plan["rows_per_group"]) for plan in plans}
     assert kinds == {("fma", 1), ("mma", 8)}
+
+
+@pytest.mark.parametrize("mode", shapes.MODES)
+def test_torch_is_given_the_same_layer(mode):
+    torch = pytest.importorskip("torch")
+    shape = shapes.Shape(6, 3, 5, 11, True, (1, 1, 1))
+    cell = layer.random_cell(shape.I, shape.H, layer.Options(forget_bias=0.0), "float32", 7)
+    values = [np.random.default_rng(k).normal(size=(6, 3, 5)) for k in range(2)]
+    timer = timing.HostTimer(lambda: None)
+    timer.torch = torch
+
+    def attempt(what, work):
+        return work()
+
+    found = benchmark._cudnn(shape, mode, cell, values, timer, attempt)
+    want = layer.reference.forward(cell, values[0].transpose(1, 0, 2)).y.transpose(1, 0, 2)
+    error = np.linalg.norm(found["y"] - want) / np.linalg.norm(want)
+    assert error < {"float32": 1e-6, "tf32": 1e-3, "float16": 3e-3, "bfloat16": 2e-2}[mode]
+    assert found["best_us"] == found["eager"]["gpu_us"] > 0

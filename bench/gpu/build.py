@@ -21,7 +21,9 @@ import processes
 from abi import ROOT
 from sections import Report, Section
 
-TESTS = ("test_cuda_device", "test_full_memory_device", "test_mma_device", "test_stepwise_device")
+TESTS = tuple(
+    f"test_{name}_device" for name in ("cuda", "full_memory", "mma", "projection", "stepwise")
+)
 PROGRAMS = ("calibrate", "overlap")  # of one source file each, in bench/gpu
 
 

@@ -14,7 +14,10 @@ OPTIONS = {
     "plain": Options(),
     "all": Options(peepholes=True, cell_clip=0.4, lengths=True, state=True),
     "reverse": Options(peepholes=True, lengths=True, state=True, reverse=True),
-    "projection": Options(num_proj=24, proj_clip=0.2, state=True),
+    "projection": Options(
+        peepholes=True, cell_clip=0.4, num_proj=23, lengths=True, state=True, reverse=True
+    ),
+    "projection clip": Options(num_proj=24, proj_clip=0.2, state=True),
 }
 # (T, N, I, H): odd ones, one row, sizes of each path, the sizes that are measured.
 SIZES = (

@@ -22,6 +22,8 @@ from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple, RNNCell
 from lstmcore.errors import is_refusal
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import placement
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
@@ -36,7 +38,7 @@ class LSTMCellBase(LayerRNNCell):
     Raises, at construction, TypeError or ValueError naming ``num_units``, ``num_proj``,
     ``forget_bias``, ``cell_clip``, ``proj_clip``, ``num_unit_shards``, ``num_proj_shards``,
     ``activation`` or ``dtype`` for values that no cell could be built with; for a ``device`` as
-    ``placement`` in ``gpu.py``, and ValueError for options that only the CPU has.
+    ``placement``, and ValueError for options that only the CPU has.
     """
 
     _not_pickled = LayerRNNCell._not_pickled | {
@@ -85,7 +87,7 @@ class LSTMCellBase(LayerRNNCell):
         self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
         self._activation = activations.get(activation)
         self._initializer = initializer
-        self._where = checked_placement(device, device_dtype, math)
+        self._where = placement(device, device_dtype, math)
         if self._where is not None:
             self._check_for_gpu(self._where)
         super().__init__(dtype=dtype, **kwargs)
@@ -143,8 +145,11 @@ class LSTMCellBase(LayerRNNCell):
         In creation order: kernel [I+P, 4H], bias [4H], with peepholes w_f_diag, w_i_diag, w_o_diag
         [H], with a projection projection/kernel [H, P]. The dtype is float32 where none was given.
         Raises ValueError for an unknown depth, for sizes that no memory could hold, and as
-        ``get_variable``; MemoryError.
+        ``get_variable``; MemoryError; there are no variables then.
         """
+        self._all_or_nothing(self._make_variables, inputs_shape)
+
+    def _make_variables(self, inputs_shape: Any) -> None:
         depth = last_dimension(inputs_shape)
         check_sizes(depth, self._num_units, self.output_size)
         self._dtype = dtypes.as_compute_dtype(self._dtype or dtypes.SUPPORTED[0], "inputs")
@@ -263,6 +268,7 @@ class LSTMCellBase(LayerRNNCell):
                 # found out below: convert, or say what is wrong in TensorFlow's words
         return super().__call__(inputs, state, scope)
 
+    @unwound
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
         if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
             raise TypeError("out: only for cells with state_is_tuple and no call of their own")
@@ -459,17 +465,6 @@ class LSTMCellBase(LayerRNNCell):
         if self._packed is None:
             return f"isa={_core.info()['isa']} {size} not packed yet"
         return f"isa={self._packed.isa} {size} packed={self._packed.packed_bytes} bytes"
-
-
-def checked_placement(device: Any, device_dtype: Any, math: Any) -> Placement | None:
-    """Of a cell with these arguments; see ``gpu.placement``."""
-    if device is None and device_dtype is None and math == "ieee":
-        return None
-    from lstmcore.gpu import placement
-
-    if device is None:
-        raise ValueError("device_dtype, math: they are of a cell on a GPU, pass device too")
-    return placement(device, device_dtype, math)
 
 
 def _shards(value: Any, argument: str) -> int | None:

@@ -148,7 +148,7 @@ class MultiRNNCell(RNNCell):
         if self.built or not self._native_sequence:
             return
         inputs, state = self._on_host(inputs), self._on_host(state)
-        for cell, cell_state in self._levels(state, scoped=False):
+        for _, cell, cell_state in self._levels(state, scoped=False):
             cell._check_before_build(inputs, cell_state)
             inputs = _zeros_for(inputs, cell.output_size)
 
@@ -182,8 +182,9 @@ class MultiRNNCell(RNNCell):
 
     def _run_step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
         new_states = []
-        for cell, cell_state in self._levels(state, scoped=scoped):
-            inputs, new_state = cell(inputs, cell_state)
+        for level, cell, cell_state in self._levels(state, scoped=scoped):
+            with level:
+                inputs, new_state = cell(inputs, cell_state)
             new_states.append(new_state)
         return inputs, self._joined(new_states)
 
@@ -211,10 +212,11 @@ class MultiRNNCell(RNNCell):
 
         def run(inputs: Any) -> tuple[Any, Any]:
             new_states = []
-            for cell, cell_state in self._levels(state, scoped=True):
-                inputs, new_state = cell._run_sequence(
-                    inputs, cell_state, lengths, time_major=time_major, reverse=reverse
-                )
+            for level, cell, cell_state in self._levels(state, scoped=True):
+                with level:
+                    inputs, new_state = cell._run_sequence(
+                        inputs, cell_state, lengths, time_major=time_major, reverse=reverse
+                    )
                 new_states.append(new_state)
             return inputs, self._joined(new_states)
 
@@ -225,8 +227,10 @@ class MultiRNNCell(RNNCell):
 
             return run_there(self, inputs, run)
 
-    def _levels(self, state: Any, *, scoped: bool) -> Iterator[tuple[Any, Any]]:
-        """Each cell with its part of the state; inside its scope if ``scoped``."""
+    def _levels(self, state: Any, *, scoped: bool) -> Iterator[tuple[Any, Any, Any]]:
+        """Each cell with its scope, to be entered (which does nothing unless ``scoped``), and its
+        part of the state.
+        """
         position = 0
         for index, cell in enumerate(self._cells):
             if state is None:
@@ -241,8 +245,8 @@ class MultiRNNCell(RNNCell):
             else:
                 part = _columns(state, position, cell.state_size)
                 position += cell.state_size
-            with variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext():
-                yield cell, part
+            level = variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext()
+            yield level, cell, part
 
     def _joined(self, states: list[Any]) -> Any:
         return tuple(states) if self._state_is_tuple else np.concatenate(states, axis=1)

@@ -18,9 +18,11 @@ from lstmcore.arrays import Array, as_kernel_array, check_floating
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.errors import is_refusal
 from lstmcore.rnn import checks, loop
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
+@unwound
 def dynamic_rnn(
     cell: Any,
     inputs: Any,
@@ -69,6 +71,7 @@ def dynamic_rnn(
         return _unroll(cell, sequence, lengths, initial_state, dtype, entered)
 
 
+@unwound
 def bidirectional_dynamic_rnn(
     cell_fw: Any,
     cell_bw: Any,
@@ -127,6 +130,7 @@ def bidirectional_dynamic_rnn(
     return (forward, backward), (state_fw, state_bw)
 
 
+@unwound
 def stack_bidirectional_dynamic_rnn(
     cells_fw: list[Any],
     cells_bw: list[Any],

@@ -14,9 +14,11 @@ from lstmcore import nest
 from lstmcore.arrays import Array, as_kernel_array
 from lstmcore.rnn import checks, loop
 from lstmcore.rnn.dynamic import on_host, run_on_gpu, runs_natively, side_by_side
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
+@unwound
 def static_rnn(
     cell: Any,
     inputs: Any,
@@ -46,6 +48,7 @@ def static_rnn(
         return _unroll(cell, steps, rows, lengths, initial_state, dtype, entered)
 
 
+@unwound
 def static_bidirectional_rnn(
     cell_fw: Any,
     cell_bw: Any,

@@ -36,6 +36,7 @@ SMOKE = (
     ((5, 2, 7, 40), "reverse"),
     ((1, 2, 7, 40), "all"),
     ((5, 5, 7, 40), "projection"),
+    ((5, 5, 7, 40), "projection clip"),
 )
 MODES = ("float32", "tf32", "tf32x3", "float16", "bfloat16", "float64")
 
@@ -193,7 +194,8 @@ def tiny(library: Library, path: str) -> list[str]:
     """Three steps and one through a path, with every kernel that it has; those that were wrong."""
     wrong = []
     kinds = [("float32", "fma", "all"), ("bfloat16", "fma", "all"), ("bfloat16", "mma", "all")]
-    kinds += [("float32", "fma", "projection")] if path == "stepwise" else []
+    kinds += [("float32", "fma", "projection")]
+    kinds += [("float32", "fma", "projection clip")] if path == "stepwise" else []
     for dtype, kernel, option in kinds:
         options = OPTIONS[option]
         layer = Layer(library, random_cell(4, 24, options, dtype, 5), dtype, kernel=kernel)

@@ -36,6 +36,7 @@ import programs  # noqa: E402
 import shapes  # noqa: E402
 import table  # noqa: E402
 import timing  # noqa: E402
+import variants  # noqa: E402
 from abi import Library  # noqa: E402
 from sections import AGAIN, Report, Section, read_trying, trying_file  # noqa: E402
 
@@ -53,9 +54,12 @@ PHASES = {
     "products": 20,
     "interop": 25,
     "sanitizer": 60,
+    "variants": 240,
 }
+WHEN_NAMED = ("variants",)  # in --phases: there is no time for it beside the others
 QUICK = {"correctness": 15, "device_tests": 30, "determinism": 5, "benchmark": 40, "sanitizer": 25}
-EMULATED = ("smoke", "correctness", "determinism", "benchmark", "products")
+EMULATED = ("smoke", "correctness", "determinism", "benchmark", "products", "variants")
+SLOWER = 6  # an emulator on a machine that has other things to do
 # Seconds without a sign of life after which a phase that goes from case to case is started again.
 STALLED = {
     "smoke": 20,
@@ -64,6 +68,7 @@ STALLED = {
     "benchmark": 40,
     "products": 30,
     "interop": 40,
+    "variants": 30,
 }
 STARTS = 15  # of one phase, at most
 
@@ -105,6 +110,9 @@ def work_of(arguments: argparse.Namespace, name: str, section: Section) -> None:
             calibration.calibrate(section, folder, library)
         elif name == "benchmark":
             measure(library, section, quick, emulated)
+        elif name == "variants":
+            chosen = shapes_of(quick, emulated)[0]
+            variants.variants(library, section, chosen, timer_for(emulated, library))
         elif name == "determinism":
             checks.determinism(library, section, quick, emulated)
         elif name == "smoke":
@@ -120,14 +128,19 @@ def timer_for(emulated: bool, library: Library) -> timing.HostTimer | timing.Tor
     return timing.TorchTimer()
 
 
+def shapes_of(quick: bool, emulated: bool) -> tuple[tuple[shapes.Shape, ...], tuple[str, ...]]:
+    """To be measured, in these modes."""
+    if emulated:
+        return tuple(sized_for_emulator(s) for s in shapes.SHAPES[3:4]), shapes.MODES
+    if quick:
+        return (shapes.SHAPES[0], shapes.SHAPES[4]), ("float32", "bfloat16")
+    return shapes.SHAPES, shapes.MODES
+
+
 def measure(library: Library, section: Section, quick: bool, emulated: bool) -> None:
     import benchmark
 
-    chosen, modes = shapes.SHAPES, shapes.MODES
-    if emulated:
-        chosen = tuple(sized_for_emulator(s) for s in chosen[3:4])
-    elif quick:
-        chosen, modes = (chosen[0], chosen[4]), ("float32", "bfloat16")
+    chosen, modes = shapes_of(quick, emulated)
     benchmark.benchmark(library, section, chosen, modes, timer_for(emulated, library))
 
 
@@ -180,7 +193,7 @@ def run_all(arguments: argparse.Namespace) -> None:
     chosen = [
         name
         for name in PHASES
-        if (not arguments.phases or name in arguments.phases)
+        if (name in arguments.phases if arguments.phases else name not in WHEN_NAMED)
         and (not arguments.emulated or name in EMULATED)
         and not (arguments.no_build and name == "build")
     ]
@@ -193,7 +206,8 @@ def run_all(arguments: argparse.Namespace) -> None:
     report.save()
     for name in chosen:
         left = arguments.limit - (time.monotonic() - began)
-        seconds = min((QUICK if arguments.quick else {}).get(name, PHASES[name]), left - 12)
+        budget = (QUICK if arguments.quick else {}).get(name, PHASES[name])
+        seconds = min(budget * (SLOWER if arguments.emulated else 1), left - 12)
         print(f"=== {name} ({time.monotonic() - began:.0f} s, {left:.0f} s left)", flush=True)
         reason = run_to_end(arguments, name, time.monotonic() + seconds)
         if reason:

@@ -134,6 +134,10 @@ def test_the_table():
     assert "build: ended with 1" in text
     assert table.ratios(report)["least"] == pytest.approx(100 / 103, abs=1e-3)
     assert table.text({"sections": {}}).startswith("shape")
+    for name in report["sections"]:  # of a phase that did not even begin
+        assert f"{name}: ended with 1" in table.text(
+            {"sections": {name: {"failed": "ended with 1"}}}
+        )
 
 
 def test_the_page_states_what_the_report_holds(tmp_path):
@@ -193,5 +197,12 @@ def test_where_the_planner_erred():
     text = costs.text(report)
     assert "clock_ghz = 1.98;" in text
     assert "int full_clusters = 6;" in text
-    assert "faster in 1 cases" in text
-    assert "cluster 1.01 us, grid 0.51 us, 1.98 times as much" in text
+    assert "faster than the chosen one in 1 cases" in text
+    assert "cluster fma 4 1.01 us, grid fma 4 0.51 us, 1.98 times as much" in text
+    row = {
+        "shape": "T100 N1 I256 H256",
+        "mode": "tf32",
+        "plan": {**plan("grid", 1.0), "kernel": "mma"},
+    }
+    report["sections"]["variants"] = {"rows": [{**row, "best_us": 20.0}]}
+    assert [fastest.kernel for _, fastest in costs.mistakes(report)] == ["mma", "fma"]

@@ -36,6 +36,7 @@ SMOKE = (
     ((5, 2, 7, 40), "reverse"),
     ((1, 2, 7, 40), "all"),
     ((5, 5, 7, 40), "projection"),
+    ((5, 5, 7, 40), "projection clip"),
 )
 MODES = ("float32", "tf32", "tf32x3", "float16", "bfloat16", "float64")
 
@@ -52,9 +53,9 @@ def check_one(
     mode: str,
     option: str,
     section: Section,
-    calls: int = 1,
+    graphs: bool = False,
 ) -> None:
-    """One layer through every path that can run it; ``calls``: the last one's results count."""
+    """One layer through every path that can run it; ``graphs``: the stepwise one three times."""
     steps, batch, width, units = size
     dtype, math = dtype_and_math(mode)
     options = OPTIONS[option]
@@ -69,9 +70,10 @@ def check_one(
         if plan is None or section.has_row(**row):
             continue
 
-        def run(path: str = path) -> list[float]:
+        def run(path: str = path, runs_as: str = plan["path"]) -> list[float]:
             call = layer.call(x, options, path)
-            for _ in range(calls):
+            # Captured in the second call, launched again in the third.
+            for _ in range(3 if graphs and runs_as == "stepwise" else 1):
                 call.run()
                 library.synchronize()
             expected[:] = expected or call.expected()
@@ -99,7 +101,7 @@ def smoke(library: Library, section: Section, file: Path, cublas: str | None) ->
         on = Library(file, cublas, index) if index else library
         for mode in MODES:
             for size, option in SMOKE:
-                check_one(on, size, mode, option, section, calls=3)
+                check_one(on, size, mode, option, section, graphs=True)
     _summary(section)
 
 
@@ -192,7 +194,8 @@ def tiny(library: Library, path: str) -> list[str]:
     """Three steps and one through a path, with every kernel that it has; those that were wrong."""
     wrong = []
     kinds = [("float32", "fma", "all"), ("bfloat16", "fma", "all"), ("bfloat16", "mma", "all")]
-    kinds.append(("float32", "fma", "projection"))
+    kinds += [("float32", "fma", "projection")]
+    kinds += [("float32", "fma", "projection clip")] if path == "stepwise" else []
     for dtype, kernel, option in kinds:
         options = OPTIONS[option]
         layer = Layer(library, random_cell(4, 24, options, dtype, 5), dtype, kernel=kernel)

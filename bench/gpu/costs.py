@@ -65,23 +65,33 @@ def steps_of(shape: str) -> int:
 
 
 def paths(report: dict[str, Any]) -> Iterator[Measured]:
-    for row in report.get("sections", {}).get("benchmark", {}).get("rows", []):
+    sections = report.get("sections", {})
+    for row in sections.get("benchmark", {}).get("rows", []):
         ours = row.get("ours") or {}
-        found = [(ours, True)] if "best_us" in ours else []
-        found += [(part, False) for part in ours.get("paths", {}).values()]
-        for part, chosen in found:
-            plan = part["plan"]
-            yield Measured(
-                row["shape"], row["mode"], plan["path"], plan.get("kernel", "auto"),
-                plan.get("rows_per_group", 0), plan["estimated_step_us"],
-                part["best_us"] / steps_of(row["shape"]), chosen,
-            )  # fmt: skip
+        if "best_us" in ours:
+            yield _measured(row, ours, chosen=True)
+        for part in ours.get("paths", {}).values():
+            yield _measured(row, part)
+
+
+def variants(report: dict[str, Any]) -> Iterator[Measured]:
+    """The same paths with every kernel and size of a group, where the report has them."""
+    for row in report.get("sections", {}).get("variants", {}).get("rows", []):
+        yield _measured(row, row)
+
+
+def _measured(row: dict[str, Any], part: dict[str, Any], chosen: bool = False) -> Measured:
+    plan, step = part["plan"], part["best_us"] / steps_of(row["shape"])
+    return Measured(
+        row["shape"], row["mode"], plan["path"], plan.get("kernel", "auto"),
+        plan.get("rows_per_group", 0), plan["estimated_step_us"], step, chosen,
+    )  # fmt: skip
 
 
 def mistakes(report: dict[str, Any]) -> list[tuple[Measured, Measured]]:
     """What was chosen, and what of the others took less time by more than noise (3 %)."""
     groups: dict[tuple[str, str], list[Measured]] = {}
-    for one in paths(report):
+    for one in (*paths(report), *variants(report)):
         groups.setdefault((one.shape, one.mode), []).append(one)
     found = []
     for group in groups.values():
@@ -90,6 +100,10 @@ def mistakes(report: dict[str, Any]) -> list[tuple[Measured, Measured]]:
             if fastest.measured < 0.97 * chosen.measured:
                 found.append((chosen, fastest))
     return found
+
+
+def named(one: Measured) -> str:
+    return f"{one.path} {one.kernel} {one.rows}" if one.rows else one.path
 
 
 def text(report: dict[str, Any]) -> str:
@@ -103,17 +117,17 @@ def text(report: dict[str, Any]) -> str:
         f"{'shape':24}{'mode':10}{'path':10}{'kernel':7}{'rows':>5}{'reckoned':>10}{'measured':>10}"
     )
     lines += ["Microseconds of a step, * where the planner chose the path:", head]
-    for one in paths(report):
+    for one in (*paths(report), *variants(report)):
         lines.append(
             f"{one.shape:24}{one.mode:10}{one.path:10}{one.kernel:7}{one.rows:5}"
             f"{one.predicted:10.2f}{one.measured:10.2f}{' *' if one.chosen else ''}"
         )
     wrong = mistakes(report)
-    lines += ["", f"Another path than the chosen one was faster in {len(wrong)} cases:"]
+    lines += ["", f"Another path or kernel was faster than the chosen one in {len(wrong)} cases:"]
     for chosen, fastest in wrong:
         lines.append(
-            f"{chosen.shape:24}{chosen.mode:10}{chosen.path} {chosen.measured:.2f} us, "
-            f"{fastest.path} {fastest.measured:.2f} us, "
+            f"{chosen.shape:24}{chosen.mode:10}{named(chosen)} {chosen.measured:.2f} us, "
+            f"{named(fastest)} {fastest.measured:.2f} us, "
             f"{chosen.measured / fastest.measured:.2f} times as much"
         )
     return "\n".join(lines)

@@ -15,15 +15,18 @@ import build
 import numpy as np
 from sections import Section
 
-SIZES = ((1, 100, 256), (1, 100, 1024), (8, 50, 40))  # batch, time, inputs and units
+SIZES: tuple[tuple[int, int, int], ...] = (
+    (1, 100, 256),
+    (1, 100, 1024),
+    (8, 50, 40),
+)  # batch, time, inputs and units
 
 
 def interop(section: Section, folder: Path, library: Path) -> None:
     place = section.attempt("package", lambda: build.package(folder, library))
-    if place:
+    if place:  # else perhaps one is installed
         sys.path.insert(0, str(place))
-    else:  # perhaps one is installed
-        os.environ["LSTMCORE_CUDA_LIBRARY"] = str(library)
+    os.environ["LSTMCORE_CUDA_LIBRARY"] = str(library)
     import lstmcore
     from lstmcore import cuda
 

@@ -65,10 +65,16 @@ def random_cell(inputs: int, units: int, options: Options, dtype: str, seed: int
 
 
 class Layer:
-    """On the device, in one dtype."""
+    """On the device, in one dtype; ``kernel`` and ``rows`` of a group as the planner chooses."""
 
     def __init__(
-        self, library: Library, cell: Any, dtype: str, math: str = "ieee", kernel: str = "auto"
+        self,
+        library: Library,
+        cell: Any,
+        dtype: str,
+        math: str = "ieee",
+        kernel: str = "auto",
+        rows: int = 0,
     ) -> None:
         self.library, self.cell, self.dtype = library, cell, dtype
         self.wide = "float64" if dtype == "float64" else "float32"
@@ -84,6 +90,7 @@ class Layer:
         spec.activation, spec.recurrent_activation = TANH, SIGMOID
         spec.dtype = DTYPES.index(dtype)
         spec.math, spec.kernel = MATHS.index(math), KERNELS.index(kernel)
+        spec.rows_per_group = rows
         self.spec = spec
         W, R = np.split(cell.kernel, [cell.input_size])
         parts = {

@@ -57,13 +57,15 @@ def checks(report: dict[str, Any]) -> list[str]:
         if part.get("without_result"):
             notes.append(f"{part['without_result']} WITHOUT A RESULT")
         if name == "determinism":
-            different = sum(row["different"] != 1 for row in part["rows"])
-            notes.append(f"{len(part['rows'])} calls repeated, {different} not the same")
+            different = sum(row["different"] != 1 for row in part.get("rows", []))
+            notes.append(f"{len(part.get('rows', []))} calls repeated, {different} not the same")
         if name == "sanitizer":
             notes += sanitized(part.get("rows", []))
         if name == "device_tests":
             bad = [row for row in part.get("rows", []) if not row["passed"]]
             notes += [f"{row['test']} {row['reason']}" for row in bad]
+        if name == "interop" and (bad := [row for row in part.get("rows", []) if not row["ok"]]):
+            notes.append(f"{len(bad)} NOT RIGHT, the first: {bad[0]['arrays']}")
         if "passed" in part:
             notes.append("passed" if part["passed"] else "FAILED")
         for entry in part.get("lost", []):

@@ -163,14 +163,16 @@ class RNNCell(Layer):
         state: Any,
         lengths: Array | None,
         *,
+        where: Placement | None,
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
         """All time steps at once: (outputs, final state), for cells with ``_native_sequence``.
 
         Args:
-            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the cell's GPU.
-            state: None for zeros, of cells on a GPU only.
+            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the GPU.
+            state: None for zeros, on a GPU only.
+            where: the GPU to run on, whatever the cell's own device is; None for the CPU.
             lengths: int64 [N] in 0..T, or None for T everywhere. Past its length a row's outputs
                 are 0 and its state stays.
             reverse: run each row backwards inside its length; outputs keep their positions.

@@ -7,6 +7,7 @@
 
 #include "cell.h"
 #include "dtypes.h"
+#include "gemm.h"
 #include "plan.h"
 #include "status.h"
 
@@ -16,8 +17,10 @@ namespace cuda {
 template <class T>
 DeviceMemory upload(const std::vector<T>& values) {
   DeviceMemory memory(values.size() * sizeof(T));
-  if (!values.empty())
-    LSTMCORE_CUDA_CHECK(cudaMemcpy(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+  if (values.empty()) return memory;
+  LSTMCORE_CUDA_CHECK(cudaMemcpy(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+  // From pageable memory the copy may still be on its way, and other streams do not wait for it.
+  LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(nullptr));
   return memory;
 }
 
@@ -62,7 +65,9 @@ class LayerWeights {
       p_o_ = upload(stored<A>(from.p_o, H));
     }
     if (spec.num_proj) projection_ = upload(stored<S>(from.projection, H * P));
-    if (!spec.num_proj && sizeof(S) <= 4) host_R_.assign(from.R, from.R + 4 * H * H);
+    if (!persistent_possible(spec)) return;
+    host_R_.assign(from.R, from.R + P * 4 * H);
+    if (spec.num_proj) host_projection_.assign(from.projection, from.projection + H * P);
   }
 
   const S* W() const { return W_.template as<S>(); }                    // [I, H, 4]
@@ -84,7 +89,30 @@ class LayerWeights {
     return args;
   }
 
-  // R as a persistent kernel of this tiling wants it; packed when it is first asked for.
+  // Puts the product of the projection and R in the place of the R that is packed, once; nothing without a
+  // projection. In float64, and on the device: H P 4H multiply-adds would take the host seconds.
+  void fold(Products& products, const lstmcore_cuda_spec& spec, cudaStream_t stream) {
+    if (host_projection_.empty()) return;
+    const std::int64_t P = spec.num_proj, width = 4 * H_;
+    const auto wide = [](const std::vector<float>& values) {
+      return upload(std::vector<double>(values.begin(), values.end()));
+    };
+    const DeviceMemory projection = wide(host_projection_), R = wide(host_R_);
+    std::vector<double> folded(std::size_t(H_ * width));
+    const DeviceMemory product(folded.size() * sizeof(double));
+    lstmcore_cuda_spec in_float64 = spec;
+    in_float64.dtype = LSTMCORE_CUDA_FLOAT64;
+    products.multiply({H_, width, P, projection.as<void>(), P, R.as<void>(), width, product.as<void>(), width},
+                      in_float64, stream);
+    LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(folded.data(), product.as<void>(), product.bytes(),
+                                        cudaMemcpyDefault, stream));
+    LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream));
+    host_R_.assign(folded.begin(), folded.end());
+    host_projection_ = {};
+  }
+
+  // R, or what `fold` made of it, as a persistent kernel of this tiling wants it; packed when it is first
+  // asked for.
   const uint4* packed(const Tiling& tiling, int math) {
     const std::pair<bool, int> key(tiling.mma, tiling.units);
     auto found = packed_.find(key);
@@ -97,7 +125,8 @@ class LayerWeights {
   int dtype_;
   std::int64_t H_;
   DeviceMemory W_, R_, bias_, p_i_, p_f_, p_o_, projection_;
-  std::vector<float> host_R_;                            // [H, 4H], where there may be a persistent kernel
+  // Where there may be a persistent kernel: [P, 4H], [H, 4H] once it is folded; [H, P] until then.
+  std::vector<float> host_R_, host_projection_;
   std::map<std::pair<bool, int>, DeviceMemory> packed_;  // by kernel and units of a block
 };
 

@@ -27,7 +27,16 @@ REFUSED = {
         "device_dtype: expected one of",
     ),
     "math": (lambda: lstmcore.LSTMCell(H, device="cuda", math="x"), ValueError, "math: expected"),
-    "no device": (lambda: lstmcore.LSTMCell(H, math="tf32"), ValueError, "pass device too"),
+    "no device": (
+        lambda: lstmcore.LSTMCell(H, math="tf32"),
+        ValueError,
+        "^math: 'tf32' is for a GPU, expected device='cuda', .*got device=None$",
+    ),
+    "on the CPU": (
+        lambda: lstmcore.LSTMBlockCell(H, device="cpu", device_dtype="float16"),
+        ValueError,
+        "^device_dtype: 'float16' is for a GPU, .*got device='cpu'$",
+    ),
     "activation": (
         lambda: lstmcore.LSTMCell(H, device="cuda", activation=lambda v: v),
         ValueError,
@@ -174,7 +183,7 @@ REFUSED = {
     "a call's math without device": (
         lambda: run(twins()[0], math="tf32"),
         ValueError,
-        "pass device too",
+        "math: 'tf32' is for a GPU",
     ),
     "a call on the CPU": (
         lambda: lstmcore.dynamic_rnn(

@@ -106,6 +106,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
       [](const pybind11::object& threads) { return python::checked_threads(threads.ptr()); },
       pybind11::arg("threads"));
   module.def("set_num_threads", &set_num_threads, pybind11::arg("threads"));
+  module.def("num_threads_of_this_thread", &num_threads_of_this_thread);
   module.def("exchange_num_threads_of_this_thread", &exchange_num_threads_of_this_thread,
              pybind11::arg("threads"));
   module.def("num_threads_reason", &num_threads_reason,

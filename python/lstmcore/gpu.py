@@ -1,4 +1,4 @@
-"""A GPU as a cell or a model uses it: where it computes, and the arrays on the way there and back.
+"""A GPU as a cell or a model uses it, and the arrays on the way there and back.
 
 What is said of arrays "on the device" here holds for all with ``__cuda_array_interface__`` or
 ``__dlpack__``: torch's, CuPy's, JAX's, lstmcore's own. This module is imported when a device is
@@ -10,58 +10,22 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lstmcore import _core, cuda, nest, shared_state
 from lstmcore.arrays import Array
 from lstmcore.cuda import DeviceArray
+from lstmcore.placement import MATHS
+from lstmcore.placement import Placement as Placement
 
-MATHS = ("ieee", "tf32", "tf32x3")
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
 KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores
 _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 _contexts: weakref.WeakValueDictionary[tuple[Any, ...], _core.CudaContext] = (
     weakref.WeakValueDictionary()
 )
-
-
-class Placement(NamedTuple):
-    """Which GPU, and how: ``dtype`` of weights, inputs and outputs there (None: the weights' own),
-    and ``math`` of float32 products."""
-
-    ordinal: int
-    dtype: str | None
-    math: str
-
-    @property
-    def device(self) -> str:
-        return f"cuda:{self.ordinal}"
-
-    def as_arguments(self) -> dict[str, Any]:
-        """The constructor's arguments that say this."""
-        given: dict[str, Any] = {"device": self.device}
-        if self.dtype is not None:
-            given["device_dtype"] = self.dtype
-        if self.math != "ieee":
-            given["math"] = self.math
-        return given
-
-
-def placement(
-    device: Any, dtype: Any, math: Any, dtype_name: str = "device_dtype"
-) -> Placement | None:
-    """Of these arguments; None for the CPU.
-
-    Raises ValueError for other names, RuntimeError with the reason where the GPU cannot be used.
-    """
-    if dtype is not None and dtype not in cuda.DTYPES:
-        raise ValueError(f"{dtype_name}: expected one of {', '.join(cuda.DTYPES)}, got {dtype!r}")
-    if math not in MATHS:
-        raise ValueError(f"math: expected one of {', '.join(MATHS)}, got {math!r}")
-    index = cuda.device_index("cpu" if device is None else device)
-    return None if index is None else Placement(index, dtype, math)
 
 
 def path_number(name: Any) -> int:

@@ -5,7 +5,7 @@ They compute in float32 only, like those operations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +13,14 @@ from lstmcore import dtypes
 from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
 from lstmcore.cells.lstm_arguments import checked_inputs, unpacked_state
 from lstmcore.cells.lstm_base import LSTMCellBase
-from lstmcore.cells.placement import checked_placement, name_of, stand_ins
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, name_of, placement, stand_ins
 from lstmcore.rnn import checks
 from lstmcore.variables.variable_scope import VariableScope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 
 class LSTMBlockCell(LSTMCellBase):
@@ -167,7 +164,7 @@ class LSTMBlockFusedCell(Layer):
         self._forget_bias = forget_bias
         self._cell_clip = _active_clip(cell_clip)
         self._use_peephole = use_peephole
-        self._where = checked_placement(device, device_dtype, math)
+        self._where = placement(device, device_dtype, math)
         super().__init__(name=name, dtype=dtype, _reuse=reuse)
         self.input_spec = InputSpec(ndim=3)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lstmcore.arrays import Array
-from lstmcore.cells.placement import name_of, own_placement
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, name_of, own_placement
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable_scope import VariableScope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 Self = TypeVar("Self", bound="CellWrapper")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +11,13 @@ from lstmcore.arrays import Array, as_array, check_sizes
 from lstmcore.cells import numpy_step
 from lstmcore.cells.lstm_arguments import checked_inputs, checked_state, unpacked_state
 from lstmcore.cells.lstm_weights import LSTMWeights
-from lstmcore.cells.placement import stand_ins
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.errors import is_refusal
 from lstmcore.layers.input_spec import InputSpec
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, stand_ins
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 OUT_NAMES = ("out[0] (c)", "out[1] (h)")
 
@@ -54,6 +52,7 @@ class LSTMCellBase(LSTMWeights):
             return self._call_into(inputs, state, scope, out)
         return super().__call__(inputs, state, scope)
 
+    @unwound
     def _call_into(self, inputs: Any, state: Any, scope: Any, out: Any) -> Any:
         if not self._state_is_tuple or type(self).call is not LSTMCellBase.call:
             raise TypeError("out: only for cells with state_is_tuple and no call of their own")

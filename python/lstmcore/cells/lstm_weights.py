@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 from lstmcore import _core, activations, dtypes, shared_state
 from lstmcore.arrays import as_array, as_flag, as_kernel_array, as_number, as_size, check_sizes
 from lstmcore.cells import numpy_step
-from lstmcore.cells.placement import checked_placement, name_of
 from lstmcore.cells.rnn_cell import LayerRNNCell, LSTMStateTuple
 from lstmcore.layers.input_spec import InputSpec, last_dimension
+from lstmcore.placement import Placement, name_of, placement
 from lstmcore.variables.variable_store import fixed_size_partitioner
 
 if TYPE_CHECKING:
     from lstmcore.cells.on_gpu import CellOnGpu
-    from lstmcore.gpu import Placement
 
 
 class LSTMWeights(LayerRNNCell):
@@ -23,7 +22,7 @@ class LSTMWeights(LayerRNNCell):
     Raises, at construction, TypeError or ValueError naming ``num_units``, ``num_proj``,
     ``forget_bias``, ``cell_clip``, ``proj_clip``, ``num_unit_shards``, ``num_proj_shards``,
     ``activation`` or ``dtype`` for values that no cell could be built with; for a ``device`` as
-    ``placement`` in ``gpu.py``, and ValueError for an activation that only the CPU has.
+    ``placement``, and ValueError for an activation that only the CPU has.
     """
 
     _not_pickled = LayerRNNCell._not_pickled | {
@@ -72,7 +71,7 @@ class LSTMWeights(LayerRNNCell):
         self._state_is_tuple = as_flag(state_is_tuple, "state_is_tuple")
         self._activation = activations.get(activation)
         self._initializer = initializer
-        self._where = checked_placement(device, device_dtype, math)
+        self._where = placement(device, device_dtype, math)
         if self._where is not None:
             self._check_for_gpu(self._where)
         super().__init__(dtype=dtype, **kwargs)
@@ -128,8 +127,11 @@ class LSTMWeights(LayerRNNCell):
         In creation order: kernel [I+P, 4H], bias [4H], with peepholes w_f_diag, w_i_diag, w_o_diag
         [H], with a projection projection/kernel [H, P]. The dtype is float32 where none was given.
         Raises ValueError for an unknown depth, for sizes that no memory could hold, and as
-        ``get_variable``; MemoryError.
+        ``get_variable``; MemoryError; there are no variables then.
         """
+        self._all_or_nothing(self._make_variables, inputs_shape)
+
+    def _make_variables(self, inputs_shape: Any) -> None:
         depth = last_dimension(inputs_shape)
         check_sizes(depth, self._num_units, self.output_size)
         self._dtype = dtypes.as_compute_dtype(self._dtype or dtypes.SUPPORTED[0], "inputs")

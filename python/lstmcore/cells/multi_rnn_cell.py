@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lstmcore import nest, shared_state
 from lstmcore.arrays import Array, as_array, as_flag
-from lstmcore.cells.placement import name_of, own_placement, stand_ins
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, name_of, own_placement, stand_ins
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable import Variable
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 _logger = logging.getLogger("lstmcore")
 
@@ -140,7 +137,7 @@ class MultiRNNCell(RNNCell):
         if self.built or not self._native_sequence:
             return
         inputs, state = stand_ins((inputs, state), self._placement)
-        for cell, cell_state in self._levels(state, scoped=False):
+        for _, cell, cell_state in self._levels(state, scoped=False):
             cell._check_before_build(inputs, cell_state)
             inputs = _zeros_for(inputs, cell.output_size)
 
@@ -175,8 +172,9 @@ class MultiRNNCell(RNNCell):
 
     def _run_step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
         new_states = []
-        for cell, cell_state in self._levels(state, scoped=scoped, where=self._placement):
-            inputs, new_state = cell(inputs, cell_state)
+        for level, cell, cell_state in self._levels(state, scoped=scoped, where=self._placement):
+            with level:
+                inputs, new_state = cell(inputs, cell_state)
             new_states.append(new_state)
         return inputs, self._joined(new_states)
 
@@ -205,15 +203,16 @@ class MultiRNNCell(RNNCell):
 
         def run(inputs: Any) -> tuple[Any, Any]:
             new_states = []
-            for cell, cell_state in self._levels(state, scoped=True, where=where):
-                inputs, new_state = cell._run_sequence(
-                    inputs,
-                    cell_state,
-                    lengths,
-                    where=where,
-                    time_major=time_major,
-                    reverse=reverse,
-                )
+            for level, cell, cell_state in self._levels(state, scoped=True, where=where):
+                with level:
+                    inputs, new_state = cell._run_sequence(
+                        inputs,
+                        cell_state,
+                        lengths,
+                        where=where,
+                        time_major=time_major,
+                        reverse=reverse,
+                    )
                 new_states.append(new_state)
             return inputs, self._joined(new_states)
 
@@ -226,9 +225,9 @@ class MultiRNNCell(RNNCell):
 
     def _levels(
         self, state: Any, *, scoped: bool, where: Placement | None = None
-    ) -> Iterator[tuple[Any, Any]]:
-        """Each cell with its part of the state, which may be on the GPU; inside its scope if
-        ``scoped``.
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Each cell with its scope, to be entered (which does nothing unless ``scoped``), and its
+        part of the state, which may be on the GPU.
         """
         position = 0
         for index, cell in enumerate(self._cells):
@@ -244,8 +243,8 @@ class MultiRNNCell(RNNCell):
             else:
                 part = _columns(state, position, cell.state_size, where)
                 position += cell.state_size
-            with variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext():
-                yield cell, part
+            level = variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext()
+            yield level, cell, part
 
     def _joined(self, states: list[Any]) -> Any:
         if self._state_is_tuple:

@@ -12,8 +12,9 @@ from lstmcore.arrays import Array, as_array
 from lstmcore.cells.lstm_arguments import checked_inputs
 from lstmcore.cells.lstm_base import OUT_NAMES, LSTMCellBase
 from lstmcore.cells.numpy_step import StepSettings, StepWeights
-from lstmcore.gpu import Gpu, Placement
+from lstmcore.gpu import Gpu
 from lstmcore.layers.input_spec import InputSpec, check_rank
+from lstmcore.placement import Placement
 
 _NAMES = ("inputs", "outputs", "c of state", "h of state", *OUT_NAMES)
 

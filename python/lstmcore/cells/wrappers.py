@@ -6,7 +6,7 @@ wrapped cell are at ``.cell``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,7 @@ from lstmcore import _core, nest
 from lstmcore.arrays import Array
 from lstmcore.cells.cell_wrapper import CellWrapper
 from lstmcore.cells.device_spec import check_device
-from lstmcore.cells.placement import stand_ins
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
+from lstmcore.placement import Placement, stand_ins
 
 
 class ResidualWrapper(CellWrapper):

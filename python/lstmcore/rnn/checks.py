@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmcore import dtypes, nest
 from lstmcore.arrays import Array, as_array, refuse_masked
-from lstmcore.cells.placement import call_placement, name_of
 from lstmcore.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
+from lstmcore.placement import Placement, call_placement, name_of
 
 
 def check_rnn_cell(argument: str, cell: Any) -> None:

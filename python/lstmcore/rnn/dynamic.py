@@ -9,13 +9,13 @@ Shapes: N batch, T time, I input depth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lstmcore import _core, thread_limits
 from lstmcore.arrays import Array
-from lstmcore.cells.placement import call_placement
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import is_refusal
+from lstmcore.placement import Placement, call_placement
 from lstmcore.rnn import checks
 from lstmcore.rnn.unrolling import (
     lengths_on_host,
@@ -24,12 +24,11 @@ from lstmcore.rnn.unrolling import (
     side_by_side,
     unroll,
 )
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
-
+@unwound
 def dynamic_rnn(
     cell: Any,
     inputs: Any,
@@ -84,6 +83,7 @@ def dynamic_rnn(
         return unroll(cell, where, sequence, lengths, initial_state, dtype, entered)
 
 
+@unwound
 def bidirectional_dynamic_rnn(
     cell_fw: Any,
     cell_bw: Any,
@@ -152,6 +152,7 @@ def bidirectional_dynamic_rnn(
     return (forward, backward), (state_fw, state_bw)
 
 
+@unwound
 def stack_bidirectional_dynamic_rnn(
     cells_fw: list[Any],
     cells_bw: list[Any],

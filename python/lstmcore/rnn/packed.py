@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,10 @@ from lstmcore import _core, nest, shared_state
 from lstmcore.arrays import Array, as_array
 from lstmcore.cells.block_cells import LSTMBlockFusedCell
 from lstmcore.cells.lstm_base import LSTMCellBase
-from lstmcore.cells.placement import call_placement
 from lstmcore.models.lstm import LSTM
+from lstmcore.placement import Placement, call_placement
 from lstmcore.streams.model import built_leaves
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
+from lstmcore.unwinding import unwound
 
 
 def packed_rnn(
@@ -91,6 +89,7 @@ def _checked_offsets(offsets: Any) -> Array:
     return np.ascontiguousarray(offsets, np.int64)
 
 
+@unwound
 def _on_gpu(
     cell: Any,
     leaf: LSTMCellBase,

@@ -6,21 +6,20 @@ package's cells is one native call; the steps are copied into one array for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lstmcore import nest
 from lstmcore.arrays import Array, as_kernel_array
-from lstmcore.cells.placement import call_placement
+from lstmcore.placement import Placement, call_placement
 from lstmcore.rnn import checks, loop
 from lstmcore.rnn.unrolling import lengths_on_host, run_on_gpu, runs_natively, side_by_side
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
-
+@unwound
 def static_rnn(
     cell: Any,
     inputs: Any,
@@ -55,6 +54,7 @@ def static_rnn(
         return _unroll(cell, where, steps, rows, lengths, initial_state, dtype, entered)
 
 
+@unwound
 def static_bidirectional_rnn(
     cell_fw: Any,
     cell_bw: Any,

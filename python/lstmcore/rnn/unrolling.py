@@ -3,20 +3,17 @@ step."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lstmcore import nest
 from lstmcore.arrays import Array, as_kernel_array, check_floating
-from lstmcore.cells.placement import stand_ins
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.errors import is_refusal
+from lstmcore.placement import Placement, stand_ins
 from lstmcore.rnn import checks, loop
 from lstmcore.variables.variable_scope import VariableScope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 
 def unroll(

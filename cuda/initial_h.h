@@ -1,4 +1,5 @@
-// What the h that a call begins with adds to a row's first step, where the steps run on m: see PersistentPath.
+// What the h that a call begins with adds to a row's first step, where the steps run on m: see
+// PersistentPath.
 #pragma once
 
 #include <cuda_runtime.h>

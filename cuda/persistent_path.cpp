@@ -26,7 +26,6 @@ template <class S>
 void PersistentPath<S>::start(const lstmcore_cuda_forward& args, const Scratch<S>& scratch) {
   if (!spec_.num_proj) return;
   const std::int64_t N = args.batch, H = spec_.num_units, P = spec_.num_proj, width = 4 * H;
-  weights_.fold(context_.products(), spec_, stream_of(args));
   LSTMCORE_CUDA_CHECK(cudaMemsetAsync(scratch.m, 0, std::size_t(N * H) * sizeof(S), stream_of(args)));
   if (args.h0)
     context_.products().multiply({N, width, P, scratch.h, P, weights_.R(), width, scratch.initial, width},
@@ -121,8 +120,8 @@ void PersistentPath<S>::launch(const lstmcore_cuda_forward& args, const lstmcore
   call.first = chunk.first;
   call.lengths = args.lengths ? scratch.lengths : nullptr;
   call.reverse = args.reverse;
-  const lstmcore_cuda_sequence y = folded ? lstmcore_cuda_sequence{scratch.m_steps, N * H, H}
-                                          : from_step(args.y, chunk.first, sizeof(S));
+  const lstmcore_cuda_sequence y =
+      folded ? lstmcore_cuda_sequence{scratch.m_steps, N * H, H} : from_step(args.y, chunk.first, sizeof(S));
   const lstmcore_cuda_sequence c_seq = from_step(args.c_seq, chunk.first, sizeof(float));
   call.y = args.y.data ? y.data : nullptr;
   call.y_step = y.step_stride;
@@ -134,8 +133,8 @@ void PersistentPath<S>::launch(const lstmcore_cuda_forward& args, const lstmcore
   call.fault = context_.fault();
   call.patience = kPatience;
   if (plan.exchange_bytes)
-    LSTMCORE_CUDA_CHECK(cudaMemsetAsync(
-        scratch.exchange, 0xff, std::size_t(chunk.steps) * plan.exchange_bytes, stream_of(args)));
+    LSTMCORE_CUDA_CHECK(cudaMemsetAsync(scratch.exchange, 0xff,
+                                        std::size_t(chunk.steps) * plan.exchange_bytes, stream_of(args)));
   if (plan.kernel == LSTMCORE_CUDA_KERNEL_MMA)
     launch_mma<S>(plan, spec_.math, call, stream_of(args));
   else

@@ -1,9 +1,9 @@
 // The persistent path: a chunk of steps as one launch.
 //
-// With a projection, h = m P, and so h R = m (P R): the kernels run on m, of width H, with P R in the place of
-// R, as if there were no projection. h is computed afterwards, for all steps of a chunk at once. Only the h
-// that a call begins with is no m P: its product with R is added to x W of each row's first step, and m is 0
-// there. A clip of the projection would come between P and R.
+// With a projection, h = m P, and so h R = m (P R): the kernels run on m, of width H, with P R in the place
+// of R, as if there were no projection. h is computed afterwards, for all steps of a chunk at once. Only the
+// h that a call begins with is no m P: its product with R is added to x W of each row's first step, and m is
+// 0 there. A clip of the projection would come between P and R.
 #pragma once
 
 #include "context.h"

@@ -54,10 +54,13 @@ void finish_projection(const StepArgs<S>& args, cudaStream_t stream) {
 }
 
 bool kernels_can_wait() {
+  constexpr int kOldestDriver = 12030;  // of CUDA 12.3: older ones cannot have such launches in a graph
+  int driver = 0;
+  LSTMCORE_CUDA_CHECK(cudaDriverGetVersion(&driver));
   cudaFuncAttributes attributes{};
   LSTMCORE_CUDA_CHECK(
       cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(gates_kernel<float>)));
-  return attributes.ptxVersion >= 90;
+  return driver >= kOldestDriver && attributes.ptxVersion >= 90;
 }
 
 #define LSTMCORE_INSTANTIATE(S)                                 \

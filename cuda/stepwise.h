@@ -63,7 +63,7 @@ template <class S>
 void run_fused(const StepArgs<S>& args, const StepWeights<S>& weights, cudaStream_t stream);
 
 // Whether the code that the current device runs has wait_for_kernel_before, and not an older one that was
-// translated for it.
+// translated for it; and the driver can have kernels that overlap in a graph.
 bool kernels_can_wait();
 
 }  // namespace cuda

@@ -14,13 +14,15 @@
 namespace lstmcore {
 namespace cuda {
 
+// Through a stream of its own, as the default stream may take no work while another one is being captured.
 template <class T>
 DeviceMemory upload(const std::vector<T>& values) {
   DeviceMemory memory(values.size() * sizeof(T));
   if (values.empty()) return memory;
-  LSTMCORE_CUDA_CHECK(cudaMemcpy(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
-  // From pageable memory the copy may still be on its way, and other streams do not wait for it.
-  LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(nullptr));
+  const Stream stream;
+  LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(memory.as<void>(), values.data(), memory.bytes(),
+                                      cudaMemcpyHostToDevice, stream.get()));
+  LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream.get()));
   return memory;
 }
 
@@ -89,39 +91,39 @@ class LayerWeights {
     return args;
   }
 
-  // Puts the product of the projection and R in the place of the R that is packed, once; nothing without a
-  // projection. In float64, and on the device: H P 4H multiply-adds would take the host seconds.
-  void fold(Products& products, const lstmcore_cuda_spec& spec, cudaStream_t stream) {
-    if (host_projection_.empty()) return;
-    const std::int64_t P = spec.num_proj, width = 4 * H_;
-    const auto wide = [](const std::vector<float>& values) {
-      return upload(std::vector<double>(values.begin(), values.end()));
-    };
-    const DeviceMemory projection = wide(host_projection_), R = wide(host_R_);
-    std::vector<double> folded(std::size_t(H_ * width));
-    const DeviceMemory product(folded.size() * sizeof(double));
-    lstmcore_cuda_spec in_float64 = spec;
-    in_float64.dtype = LSTMCORE_CUDA_FLOAT64;
-    products.multiply({H_, width, P, projection.as<void>(), P, R.as<void>(), width, product.as<void>(), width},
-                      in_float64, stream);
-    LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(folded.data(), product.as<void>(), product.bytes(),
-                                        cudaMemcpyDefault, stream));
-    LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream));
-    host_R_.assign(folded.begin(), folded.end());
-    host_projection_ = {};
-  }
-
-  // R, or what `fold` made of it, as a persistent kernel of this tiling wants it; packed when it is first
-  // asked for.
+  // R, with a projection the product of both, as a persistent kernel of this tiling wants it; packed when it
+  // is first asked for.
   const uint4* packed(const Tiling& tiling, int math) {
     const std::pair<bool, int> key(tiling.mma, tiling.units);
     auto found = packed_.find(key);
-    if (found == packed_.end())
+    if (found == packed_.end()) {
+      if (!host_projection_.empty()) fold();
       found = packed_.emplace(key, upload(pack_recurrent(tiling, H_, host_R_.data(), dtype_, math))).first;
+    }
     return found->second.template as<uint4>();
   }
 
  private:
+  // Puts the product of the projection and R in the place of R. In float64, and on the device: H P 4H
+  // multiply-adds would take the host seconds.
+  void fold() {
+    const std::int64_t P = std::int64_t(host_projection_.size()) / H_, width = 4 * H_;
+    const DeviceMemory projection =
+        upload(std::vector<double>(host_projection_.begin(), host_projection_.end()));
+    const DeviceMemory R = upload(std::vector<double>(host_R_.begin(), host_R_.end()));
+    std::vector<double> folded(std::size_t(H_ * width));
+    const DeviceMemory product(folded.size() * sizeof(double));
+    const Stream stream;  // which waits for no call
+    plain_gemm<double>(
+        {H_, width, P, projection.as<void>(), P, R.as<void>(), width, product.as<void>(), width},
+        stream.get());
+    LSTMCORE_CUDA_CHECK(
+        cudaMemcpyAsync(folded.data(), product.as<void>(), product.bytes(), cudaMemcpyDefault, stream.get()));
+    LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream.get()));
+    host_R_.assign(folded.begin(), folded.end());
+    host_projection_ = {};
+  }
+
   int dtype_;
   std::int64_t H_;
   DeviceMemory W_, R_, bias_, p_i_, p_f_, p_o_, projection_;

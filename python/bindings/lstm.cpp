@@ -300,7 +300,10 @@ PyObject* cell_step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyO
     if (!PyTuple_Check(state) || PyTuple_GET_SIZE(state) != 2) throw py::type_error("state: expected (c, h)");
     if (!PyType_Check(values[2])) throw py::type_error("state_type: expected a type");
     auto* const type = reinterpret_cast<PyTypeObject*>(values[2]);
-    if (!PyType_IsSubtype(type, &PyTuple_Type)) throw py::type_error("state_type: expected a kind of tuple");
+    // time.struct_time and its like are no bases of classes: they have more room than they show, which is
+    // theirs
+    if (!PyType_IsSubtype(type, &PyTuple_Type) || !PyType_HasFeature(type, Py_TPFLAGS_BASETYPE))
+      throw py::type_error("state_type: expected a class of tuples, got " + std::string(type->tp_name));
     PyObject* arrays[5] = {values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)};
     PyObject* const out = values[3] == Py_None ? nullptr : values[3];
     if (out) {

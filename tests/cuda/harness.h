@@ -64,13 +64,15 @@ Model make_model(const Case& c, Random& random);
 lstmcore_cuda_spec device_spec(const Case& c);
 lstmcore_cuda_weights host_weights(const Model& m);
 
-// Poisoned outputs, every output within its tolerance, c.calls calls with the same bits.
+// Poisoned outputs, every output within its tolerance, c.calls calls with the same bits. LSTMCORE_CUDA_CASES:
+// only cases whose name has this in it, as for a sanitizer, under which all would take too long.
 void check_case(const Case& c, lstmcore_cuda_context* context);
 
 // Every option at once, and each alone where it changes the way.
 std::vector<Case> variants(Case base);
 
-// A test's main: runs `tests` where there is a device, and reports.
+// A test's main: runs `tests` where there is a device, and reports; else says why there is none, and
+// gives 77.
 int run_tests(void (*tests)(lstmcore_cuda_context*));
 
 }  // namespace cuda

@@ -35,7 +35,7 @@ inline uint4 make_uint4(std::uint32_t x, std::uint32_t y, std::uint32_t z, std::
   return {x, y, z, w};
 }
 
-#define CUDART_VERSION 13000
+#define CUDART_VERSION 12080
 
 enum cudaError_t {
   cudaSuccess = 0,

@@ -14,6 +14,8 @@ EMULATOR_EXPORT std::size_t emulator_allocated();        // bytes of device memo
 EMULATOR_EXPORT int emulator_allocations();              // pieces of device memory that are alive
 EMULATOR_EXPORT void emulator_break(int status);         // what the next kernel leaves behind; 0 heals
 EMULATOR_EXPORT int emulator_waits();                    // of a stream for an event, so far
+EMULATOR_EXPORT int emulator_overlaps();                 // kernels that started early, so far
+EMULATOR_EXPORT void emulator_driver(int version);       // 1000 major + 10 minor, from now on
 EMULATOR_EXPORT void* emulator_make_stream(int device);  // never destroyed
 EMULATOR_EXPORT int emulator_begin_capture(void* stream);
 EMULATOR_EXPORT int emulator_end_capture(void* stream);  // and forgets it

@@ -137,17 +137,11 @@ const char* cudaGetErrorString(cudaError_t status) {
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-// What a test wants it to return is the version.
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
-  fails("cudaDriverGetVersion", version);
-  return cudaSuccess;
-}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 2;
   int driver = 0, status = cudaSuccess;
   cudaDriverGetVersion(&driver);
-  if (driver < CUDART_VERSION) return cudaErrorInsufficientDriver;
+  if (driver / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
   return fails("cudaGetDeviceCount", &status) ? cudaError_t(status) : cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {

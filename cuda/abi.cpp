@@ -184,10 +184,18 @@ int unpad(int index, const void* padded, void* packed, const int64_t* offsets, i
   });
 }
 
+int add(int index, const lstmcore_cuda_sum* sum, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    if (sum->lengths) refuse_capture(stream, "lengths cannot be read");
+    lstmcore::cuda::add(*sum, static_cast<cudaStream_t>(stream));
+  });
+}
+
 const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI, device_count,  device,  create_context, destroy_context,
                                    create_layer,      destroy_layer, forward, plan,           synchronize,
                                    allocate,          release,       copy,    stream_wait,    cublas_version,
-                                   device_of,         copy_rows,     pad,     unpad};
+                                   device_of,         copy_rows,     pad,     unpad,          add};
 
 }  // namespace
 

@@ -176,8 +176,78 @@ def stacked(arrays: Sequence[Any]) -> DeviceArray:
     return result
 
 
+def columns(
+    array: Any, start: int, width: int, stream: int, name: str, dtype: str | None = None
+) -> DeviceArray:
+    """``array[:, start : start + width]`` of an array [N, any] on the device, a copy.
+
+    ``dtype``: what it is converted to; None: its own. Raises TypeError and ValueError with the
+    array's ``name``.
+    """
+    library, device = cuda.library(), device_of(array)
+    kind = (
+        _core.cuda_dtype(array, library, device, stream, name)
+        if dtype is None
+        else cuda.DTYPES.index(dtype)
+    )
+    part = DeviceArray(library, device, [shape_of(array)[0], width], kind, stream)
+    _add(part, 0, array, start, None, width, names=("part", name, ""))
+    return part
+
+
+def add(
+    inputs: Any,
+    outputs: DeviceArray,
+    to: DeviceArray | None = None,
+    lengths: Array | None = None,
+    *,
+    time_major: bool = False,
+) -> DeviceArray:
+    """``inputs + outputs`` of one shape and dtype, in ``to`` or a new array.
+
+    Only the steps within ``lengths``, where there are some: what is past them stays as it is.
+    """
+    if to is None:
+        kind = cuda.DTYPES.index(outputs.dtype_name)
+        to = DeviceArray(cuda.library(), outputs.device, outputs.shape, kind, outputs.stream)
+    given = None if lengths is None else lengths.tolist()
+    _add(to, 0, inputs, 0, outputs, outputs.shape[-1], given, time_major)
+    return to
+
+
+def _add(
+    to: DeviceArray,
+    to_column: int,
+    a: Any,
+    a_column: int,
+    b: Any,
+    width: int,
+    lengths: list[int] | None = None,
+    time_major: bool = False,
+    names: tuple[str, str, str] = ("outputs", "inputs", "outputs"),
+) -> None:
+    """``_core.cuda_add`` where ``to`` is."""
+    _core.cuda_add(
+        to,
+        to_column,
+        a,
+        a_column,
+        b,
+        width,
+        lengths,
+        time_major,
+        cuda.library(),
+        to.device,
+        to.stream,
+        names,
+    )
+
+
 def side_by_side(arrays: Sequence[Any]) -> Any:
-    """Joined on the last axis: on the host, or lstmcore's own on their device."""
+    """Joined on the last axis: on the host, or lstmcore's own on their device.
+
+    There the result has the dtype of the first.
+    """
     if not isinstance(arrays[0], DeviceArray):
         return np.concatenate(arrays, axis=-1)
     first = arrays[0]
@@ -185,7 +255,10 @@ def side_by_side(arrays: Sequence[Any]) -> Any:
     kind = cuda.DTYPES.index(first.dtype_name)
     shape = [*first.shape[:-1], sum(widths)]
     result = DeviceArray(cuda.library(), first.device, shape, kind, first.stream)
-    for column, array in zip(np.cumsum([0, *widths]), arrays, strict=False):
+    for column, array, width in zip(np.cumsum([0, *widths]), arrays, widths, strict=False):
+        if array.dtype_name != first.dtype_name:
+            _add(result, int(column), array, 0, None, width)
+            continue
         _core.cuda_copy_columns(
             result, int(column), array, cuda.library(), first.device, first.stream
         )

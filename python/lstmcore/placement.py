@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lstmcore import nest
+
 MATHS = ("ieee", "tf32", "tf32x3")
 
 
@@ -58,3 +60,40 @@ def placement(
         )
     index = cuda.device_index(device)
     return None if index is None else Placement(index, dtype, math)
+
+
+def own_placement(cell: Any) -> Placement | None:
+    """The GPU that a cell computes on; None for the CPU, and of an object that is no RNNCell."""
+    where: Placement | None = getattr(cell, "_placement", None)
+    return where
+
+
+def call_placement(cell: Any, device: Any, dtype: Any, math: Any) -> Placement | None:
+    """Of a call of a sequence function with these arguments; without a device, the cell's own.
+
+    Raises as ``placement``, and TypeError for a cell whose time loop is not native: it computes
+    where its own steps do.
+    """
+    own = own_placement(cell)
+    if device is None and dtype is None and math == "ieee":
+        return own
+    where = placement(device, dtype, math)
+    if where != own and not getattr(cell, "_native_sequence", False):
+        raise TypeError(
+            f"device: expected a cell whose time loop is native for device={device!r}, got {cell}, "
+            "which is called step by step"
+        )
+    return where
+
+
+def name_of(where: Placement | None) -> str:
+    return "cpu" if where is None else where.device
+
+
+def stand_ins(structure: Any, where: Placement | None) -> Any:
+    """On a GPU, with stand-ins for the arrays there (``gpu.stand_in``)."""
+    if where is None:
+        return structure
+    from lstmcore.gpu import stand_in
+
+    return nest.map_structure(stand_in, structure)

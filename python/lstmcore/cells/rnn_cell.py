@@ -6,7 +6,7 @@ TF API: ``tf.compat.v1.nn.rnn_cell.RNNCell``, ``LSTMStateTuple``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from lstmcore.cells.zero_state import zeros_like_structure
 from lstmcore.layers.input_spec import checked_input
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import CapturingBuild, ScopedBuild
+from lstmcore.placement import Placement
 from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 
 class _LSTMStateTuple(NamedTuple):
@@ -162,14 +160,16 @@ class RNNCell(Layer):
         state: Any,
         lengths: Array | None,
         *,
+        where: Placement | None,
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
         """All time steps at once: (outputs, final state), for cells with ``_native_sequence``.
 
         Args:
-            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the cell's GPU.
-            state: None for zeros, of cells on a GPU only.
+            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the GPU.
+            state: None for zeros, on a GPU only.
+            where: the GPU to run on, whatever the cell's own device is; None for the CPU.
             lengths: int64 [N] in 0..T, or None for T everywhere. Past its length a row's outputs
                 are 0 and its state stays.
             reverse: run each row backwards inside its length; outputs keep their positions.

@@ -45,18 +45,21 @@ struct Sums {
 template <class O, int TILES>
 constexpr bool kEvenAndOdd = TILES == 1 && !std::is_same<O, tf32x3>::value;
 
-// A thread's share of R.
-template <class O>
+// A thread's share of R. SEVERAL: a warp has several row tiles.
+template <class O, bool SEVERAL>
 struct Fragments {
-  static constexpr int kChunks = kMmaRegisterWords / kChunkWords, kQuads = kChunkWords / 4;
+  static constexpr int kQuads = kMmaChunkWords / 4;
+  static constexpr int kChunks = register_words(true, SEVERAL, kColumns) / kMmaChunkWords;
   uint4 in_registers[kChunks * kQuads];
   const uint4* in_shared;
   int chunks, shared_chunks;
 
-  __device__ __forceinline__ void load(const PersistentArgs& args, int block, uint4* shared) {
+  __device__ __forceinline__ void load(const PersistentArgs& args, int block, const Share& share,
+                                       uint4* shared) {
     const int all = args.tiling.words / 4, quads = all < kChunks * kQuads ? all : kChunks * kQuads;
-    chunks = quads / kQuads;
-    shared_chunks = (all - quads) / kQuads;
+    const int own = SEVERAL ? share.chunks : all / kQuads;
+    chunks = own < kChunks ? own : kChunks;
+    shared_chunks = own - chunks;
     const uint4* from = args.words + std::int64_t(block) * all * kThreads + threadIdx.x;
 #pragma unroll
     for (int q = 0; q < kChunks * kQuads; ++q)
@@ -91,29 +94,61 @@ struct Fragments {
     }
   }
 
-  // h: the lane's words of the slice's first chunk, in the lane's row of the first tile. The words of the
-  // next chunk are on their way while one is multiplied; after the last, the last ones again.
+  // The sums of a row tile; `partial` is the lane's place for its first column.
   template <int TILES>
-  __device__ __forceinline__ void multiply(const std::uint32_t* h, int stride, Sums& sums) const {
-    const std::uint32_t* const last = h + (chunks + shared_chunks - 1) * kChunkWords;
+  static __device__ __forceinline__ void store(Sums& sums, Pre<float>* partial) {
+    if (kEvenAndOdd<O, TILES>)
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sums.of[0][i / 4][i % 4] += sums.of[1][i / 4][i % 4];
+#pragma unroll
+    for (int column = 0; column < 2 * TILES; ++column) {
+      const auto& of = sums.of[column / 2];
+      const int e = column % 2;
+      partial[column * 32] = {of[0][e], of[0][2 + e], of[1][e], of[1][2 + e]};
+    }
+  }
+
+  // h: the lane's words of the warp's first chunk, which is `in_tile` of its row tile, in the lane's row of
+  // the first tile of columns. The words of the next chunk are on their way while one is multiplied; after
+  // the last, the last ones again, or where there are several row tiles, the first of the next. From one row
+  // tile to the next `partial` moves on by `partials`.
+  template <int TILES>
+  __device__ __forceinline__ void multiply(const std::uint32_t* h, int in_tile, const Tiling& tiling,
+                                           Pre<float>* partial, int partials) const {
+    const int stride = tiling.h_stride;
+    const int ahead = SEVERAL ? tiling.tile_chunks - in_tile : chunks + shared_chunks;
+    const std::uint32_t* const last = h + (ahead - 1) * kMmaChunkWords;
+    Sums sums{};
+    bool begun = false;
     Columns<TILES> columns(h, stride);
+    const auto multiply_chunk = [&](const uint4& a0, const uint4& a1, const uint4& a2, const uint4& a3) {
+      const bool ends = h == last;
+      if (SEVERAL)
+        h = ends ? last - (tiling.tile_chunks - 1) * kMmaChunkWords : h + kMmaChunkWords;
+      else
+        h = ends ? last : h + kMmaChunkWords;
+      const Columns<TILES> next(h, stride);
+      chunk<TILES>(a0, a1, a2, a3, columns, sums);
+      columns = next;
+      if (!SEVERAL) return;
+      begun = !ends;
+      if (!ends) return;
+      store<TILES>(sums, partial);
+      sums = {};
+      partial += partials;
+    };
 #pragma unroll
     for (int c = 0; c < kChunks; ++c) {
       if (c >= chunks) break;
-      h = h == last ? last : h + kChunkWords;
-      const Columns<TILES> next(h, stride);
       const uint4* a = in_registers + c * kQuads;
-      chunk<TILES>(a[0], a[1], a[2], a[3], columns, sums);
-      columns = next;
+      multiply_chunk(a[0], a[1], a[2], a[3]);
     }
 #pragma unroll 1  // unrolled, it would take the registers that hold weights
     for (int c = 0; c < shared_chunks; ++c) {
-      h = h == last ? last : h + kChunkWords;
-      const Columns<TILES> next(h, stride);
       const uint4* a = in_shared + c * kQuads * kThreads;
-      chunk<TILES>(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads], columns, sums);
-      columns = next;
+      multiply_chunk(a[0], a[kThreads], a[2 * kThreads], a[3 * kThreads]);
     }
+    if (!SEVERAL || begun) store<TILES>(sums, partial);
   }
 };
 

@@ -1,8 +1,9 @@
-// One (row, unit) of a persistent kernel, in the hands of the thread that owns it: its state, and where it
-// reads and writes.
+// One (row, unit) of a persistent kernel, in the hands of the thread that owns it: its state, where it reads
+// and writes, and where it is kept from step to step.
 #pragma once
 
 #include "persistent.h"
+#include "primitives.h"
 
 namespace lstmcore {
 namespace cuda {
@@ -61,6 +62,32 @@ struct OwnedCell {
     if (!real) return;
     args.c_n[at(args)] = c;
     static_cast<S*>(args.h_n)[at(args)] = store<S>(h);
+  }
+};
+
+// Cells that are kept in shared memory, [cells][kThreads], in places that no other thread reads.
+struct CellPlaces {
+  Pre<float>* inputs;  // x W
+  float2* states;      // c, h
+
+  template <class Cell>
+  __device__ __forceinline__ void put(const Cell& cell, int place) const {
+    states[place] = float2{cell.c, cell.h};
+  }
+  template <class Cell>
+  __device__ __forceinline__ void take(Cell& cell, int place) const {
+    cell.c = states[place].x;
+    cell.h = states[place].y;
+  }
+  // There for the thread after wait_copies().
+  template <class Cell>
+  __device__ __forceinline__ void fetch_input(const PersistentArgs& args, const Cell& cell,
+                                              std::int64_t position, int place) const {
+    if (cell.real) start_copy(reinterpret_cast<float4*>(&inputs[place]), cell.projected(args, position));
+  }
+  template <class Cell>
+  __device__ __forceinline__ Pre<float> input(const Cell& cell, int place) const {
+    return cell.real ? inputs[place] : Pre<float>{};
   }
 };
 

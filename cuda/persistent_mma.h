@@ -18,19 +18,18 @@ namespace {
 struct MmaShared {
   uint4* weights;
   std::uint32_t* buffers;  // [2][rows][stride]
-  Pre<float>* partials;    // [slices][columns of the group][row tiles][32]
-  Pre<float>* inputs;      // [cells][kThreads]: x W
-  float2* states;          // [cells][kThreads]: c, h
+  Pre<float>* partials;    // [sums][columns of the group][32]
+  CellPlaces cells;
   std::uint64_t* barriers;
 
   __device__ __forceinline__ MmaShared(const Tiling& tiling, int rows) {
-    const int cells = tiling.cells(rows);
+    const int cells_of_all = tiling.cells(rows) * kThreads;
     weights = reinterpret_cast<uint4*>(dynamic_shared());
     buffers = reinterpret_cast<std::uint32_t*>(weights + tiling.shared_words() / 4 * kThreads);
     partials = reinterpret_cast<Pre<float>*>(buffers + 2 * rows * tiling.h_stride);
-    inputs = partials + tiling.slices * rows * tiling.units;
-    states = reinterpret_cast<float2*>(inputs + cells * kThreads);
-    barriers = reinterpret_cast<std::uint64_t*>(states + cells * kThreads);
+    cells.inputs = partials + tiling.sums * rows * kTileUnits;
+    cells.states = reinterpret_cast<float2*>(cells.inputs + cells_of_all);
+    barriers = reinterpret_cast<std::uint64_t*>(cells.states + cells_of_all);
   }
 };
 
@@ -55,48 +54,64 @@ __device__ __forceinline__ void start_buffers(const PersistentArgs& args, int ro
   }
 }
 
-// What a thread finishes: the 8 units of its warp are dealt out, one to every 4 lanes, and the columns of the
-// group, two products to a tile, among the warps that share those units.
-template <class O>
+// What a thread finishes. The 8 units of a row tile are dealt out, one to every 4 lanes, and to each warp in
+// turn a row tile's columns of the group, two products to a tile; where a warp has one row tile, all of the
+// same.
+template <class O, bool SEVERAL>
 struct MmaOwner {
   using S = typename Operand<O>::Stored;
   const PersistentArgs& args;
-  int lane, slice, row_tile, rows, group, unit;
+  int lane, first_tile, first_column, rows, block, group;
   __device__ __forceinline__ MmaOwner(const PersistentArgs& args, int block, int group)
       : args(args),
         lane(int(threadIdx.x) % 32),
-        slice(int(threadIdx.x) / 32 / args.tiling.row_tiles),
-        row_tile(int(threadIdx.x) / 32 % args.tiling.row_tiles),
+        first_tile(int(threadIdx.x) / 32 % args.tiling.row_tiles),
+        first_column(int(threadIdx.x) / 32 / args.tiling.row_tiles),
         rows(args.rows),
-        group(group),
-        unit(block * args.tiling.units + row_tile * 8 + lane / 4) {}
+        block(block),
+        group(group) {}
 
   __device__ __forceinline__ int columns() const { return rows / 4; }  // of a lane
   __device__ __forceinline__ int row(int column) const {
     return column / 2 * kColumns + lane % 4 * 2 + column % 2;
   }
-  __device__ __forceinline__ OwnedCell<S> cell(int column) const {
-    return OwnedCell<S>(args, group * rows + row(column), unit);
+  __device__ __forceinline__ int unit(int tile) const {
+    return block * args.tiling.units + tile * kTileUnits + lane / 4;
   }
-  // Of a lane's sum of a slice.
-  __device__ __forceinline__ int partial(int slice, int column) const {
-    return ((slice * columns() + column) * args.tiling.row_tiles + row_tile) * 32 + lane;
+  __device__ __forceinline__ int partial(int sum, int column) const {
+    return (sum * columns() + column) * 32 + lane;
   }
-  __device__ __forceinline__ int place(int column) const {
-    return column / args.tiling.slices * kThreads + int(threadIdx.x);
+  // Of all warps, in the order of K.
+  __device__ __forceinline__ Pre<float> sum(const Pre<float>* partials, int tile, int column) const {
+    const Tiling& tiling = args.tiling;
+    const int first = SEVERAL ? tiling.first_sum[tile] : tile * tiling.tile_warps;
+    const int end = SEVERAL ? tiling.first_sum[tile + 1] : first + tiling.tile_warps;
+    Pre<float> all = partials[partial(first, column)];
+#pragma unroll 1
+    for (int s = first + 1; s < end; ++s) all = all + partials[partial(s, column)];
+    return all;
   }
 
-  // f(column, cell, place) for each of the thread's cells.
+  // f(tile, column, cell, place) for each of the thread's cells.
   template <class F>
   __device__ __forceinline__ void each(const F& f) const {
+    int tile = first_tile, place = int(threadIdx.x);
 #pragma unroll 1
-    for (int column = slice; column < columns(); column += args.tiling.slices)
-      f(column, cell(column), place(column));
+    for (int column = first_column; column < columns(); place += kThreads) {
+      f(tile, column, OwnedCell<S>(args, group * rows + row(column), unit(tile)), place);
+      if (!SEVERAL) {
+        column += args.tiling.tile_warps;
+      } else if ((tile += kWarps) >= args.tiling.row_tiles) {
+        tile -= args.tiling.row_tiles;
+        ++column;
+      }
+    }
   }
 
   // All lanes of a warp, for the same column.
   template <class Exchange>
-  __device__ __forceinline__ void publish(Exchange& exchange, std::int64_t t, int column, float h) const {
+  __device__ __forceinline__ void publish(Exchange& exchange, std::int64_t t, int column, int unit,
+                                          float h) const {
     const std::uint32_t bits = Operand<O>::bits(h);
     if constexpr (Operand<O>::kPerWord == 1) {
       exchange.publish(t, row(column), unit, bits);
@@ -107,42 +122,23 @@ struct MmaOwner {
   }
 };
 
-template <class O, int TILES>
-__device__ __forceinline__ void multiply_tiles(const Fragments<O>& fragments, const MmaOwner<O>& owner,
-                                               const std::uint32_t* h, Pre<float>* partials) {
-  const int stride = owner.args.tiling.h_stride;
-#pragma unroll 1
-  for (int tile = 0; tile < owner.rows / kColumns; tile += TILES) {
-    Sums sums{};
-    fragments.template multiply<TILES>(h + tile * kColumns * stride, stride, sums);
-    if (kEvenAndOdd<O, TILES>)
-#pragma unroll
-      for (int i = 0; i < 8; ++i) sums.of[0][i / 4][i % 4] += sums.of[1][i / 4][i % 4];
-#pragma unroll
-    for (int column = 0; column < 2 * TILES; ++column) {
-      const auto& of = sums.of[column / 2];
-      const int e = column % 2;
-      partials[owner.partial(owner.slice, 2 * tile + column)] = {of[0][e], of[0][2 + e], of[1][e],
-                                                                 of[1][2 + e]};
-    }
-  }
-}
-
-template <class O, int TILES, class Exchange>
+// SEVERAL: a warp has several row tiles.
+template <class O, int TILES, class Exchange, bool SEVERAL>
 __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant__ PersistentArgs args) {
   using S = typename Operand<O>::Stored;
   const Tiling& tiling = args.tiling;
-  const int rows = args.rows;
+  const int rows = args.rows, stride = tiling.h_stride;
   const int block = int(blockIdx.x) % tiling.blocks, group = int(blockIdx.x) / tiling.blocks;
-  const MmaOwner<O> owner(args, block, group);
+  const Share& share = tiling.shares[threadIdx.x / 32];
+  const MmaOwner<O, SEVERAL> owner(args, block, group);
   const MmaShared shared(tiling, rows);
-  Fragments<O> fragments;
-  fragments.load(args, block, shared.weights);
-  const CellOptions<float> options = unit_options(args, owner.unit);
-  const Pre<float> bias = unit_bias(args, owner.unit);
-  owner.each([&](int, OwnedCell<S> cell, int place) {
+  Fragments<O, SEVERAL> fragments;
+  fragments.load(args, block, share, shared.weights);
+  CellOptions<float> options = unit_options(args, owner.unit(owner.first_tile));
+  Pre<float> bias = unit_bias(args, owner.unit(owner.first_tile));
+  owner.each([&](int, int, OwnedCell<S> cell, int place) {
     cell.start(args);
-    shared.states[place] = float2{cell.c, cell.h};
+    shared.cells.put(cell, place);
   });
   start_buffers<O>(args, rows, group, shared.buffers);  // the first h is at hand everywhere: no exchange
   Exchange exchange{
@@ -150,45 +146,47 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const __grid_constant_
   exchange.begin();
   __syncthreads();
 
-  // A slice has as many words in a row of h as a thread has of weights.
-  const int own_words = owner.slice * tiling.words + owner.lane / 4 * tiling.h_stride + owner.lane % 4 * 4;
+  const int own_words = share.in_tile * kMmaChunkWords + owner.lane / 4 * stride + owner.lane % 4 * 4;
   for (std::int64_t t = 0; t < args.T; ++t) {
     const std::int64_t position = args.reverse ? args.T - 1 - t : t;
-    owner.each([&](int, const OwnedCell<S>& cell, int place) {  // on its way while h is waited for
-      if (cell.real)
-        start_copy(reinterpret_cast<float4*>(&shared.inputs[place]), cell.projected(args, position));
+    owner.each([&](int, int, const OwnedCell<S>& cell, int place) {  // on its way while h is waited for
+      shared.cells.fetch_input(args, cell, position, place);
     });
-    std::uint32_t* h = shared.buffers + (t & 1) * rows * tiling.h_stride;
+    std::uint32_t* h = shared.buffers + (t & 1) * rows * stride;
     if (t > 0 && !exchange.receive(t, h)) break;
-    multiply_tiles<O, TILES>(fragments, owner, h + own_words, shared.partials);
+#pragma unroll 1
+    for (int tile = 0; tile < rows / kColumns; tile += TILES)
+      fragments.template multiply<TILES>(h + own_words + tile * kColumns * stride, share.in_tile, tiling,
+                                         shared.partials + owner.partial(share.sum, 2 * tile),
+                                         owner.columns() * 32);
     wait_copies();
     __syncthreads();
 
-    owner.each([&](int column, OwnedCell<S> cell, int place) {
-      const float2 state = shared.states[place];
-      cell.c = state.x;
-      cell.h = state.y;
-      Pre<float> sum = shared.partials[owner.partial(0, column)];
-#pragma unroll 1
-      for (int s = 1; s < tiling.slices; ++s) sum = sum + shared.partials[owner.partial(s, column)];
-      const Pre<float> input = cell.real ? shared.inputs[place] : Pre<float>{};
-      cell.step(args, options, position, position < steps_left(args, cell.n), input + bias + sum);
-      shared.states[place] = float2{cell.c, cell.h};
-      if (t + 1 < args.T) owner.publish(exchange, t, column, cell.h);
+    owner.each([&](int tile, int column, OwnedCell<S> cell, int place) {
+      shared.cells.take(cell, place);
+      if (SEVERAL) {
+        options = unit_options(args, cell.unit);
+        bias = unit_bias(args, cell.unit);
+      }
+      const Pre<float> sum = owner.sum(shared.partials, tile, column);
+      cell.step(args, options, position, position < steps_left(args, cell.n),
+                shared.cells.input(cell, place) + bias + sum);
+      shared.cells.put(cell, place);
+      if (t + 1 < args.T) owner.publish(exchange, t, column, cell.unit, cell.h);
     });
   }
-  owner.each([&](int, OwnedCell<S> cell, int place) {
-    cell.c = shared.states[place].x;
-    cell.h = shared.states[place].y;
+  owner.each([&](int, int, OwnedCell<S> cell, int place) {
+    shared.cells.take(cell, place);
     cell.finish(args);
   });
   exchange.end();
 }
 
-template <class O, class Exchange>
+template <class O, class Exchange, bool SEVERAL = false>
 void launch_tiles(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream) {
-  launch(plan.rows_per_group == kColumns ? mma_kernel<O, 1, Exchange> : mma_kernel<O, 2, Exchange>, plan,
-         args, stream);
+  launch(plan.rows_per_group == kColumns ? mma_kernel<O, 1, Exchange, SEVERAL>
+                                         : mma_kernel<O, 2, Exchange, SEVERAL>,
+         plan, args, stream);
 }
 
 }  // namespace

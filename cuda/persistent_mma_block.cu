@@ -5,7 +5,10 @@ namespace cuda {
 
 template <class O>
 void launch_mma_block(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream) {
-  launch_tiles<O, BlockExchange>(plan, args, stream);
+  if (args.tiling.several_tiles())
+    launch_tiles<O, BlockExchange, true>(plan, args, stream);
+  else
+    launch_tiles<O, BlockExchange>(plan, args, stream);
 }
 template void launch_mma_block<float16>(const lstmcore_cuda_plan&, const PersistentArgs&, cudaStream_t);
 template void launch_mma_block<bfloat16>(const lstmcore_cuda_plan&, const PersistentArgs&, cudaStream_t);

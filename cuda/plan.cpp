@@ -37,15 +37,20 @@ double clocks_us(double clocks) { return clocks / (kCosts.clock_ghz * 1e3); }
 double multiply_us(const Tiling& tiling, const lstmcore_cuda_plan& plan, const lstmcore_cuda_spec& spec) {
   const double rows = plan.rows_per_group;
   if (!tiling.mma) {
-    const double k = tiling.slice_length, unpack = spec.dtype == LSTMCORE_CUDA_FLOAT32 ? 0 : 2 * k;
+    const bool wide = spec.dtype == LSTMCORE_CUDA_FLOAT32;
+    const double k = tiling.words * (wide ? 1 : 2), unpack = wide ? 0 : 2 * k;
     return clocks_us(std::max(2 * k * rows + unpack, 2 * k * rows + 8.0 * tiling.shared_words()));
   }
-  const double tiles = rows / kColumns, chunks = tiling.words / kChunkWords;
+  const double tiles = rows / kColumns, chunks = tiling.words / kMmaChunkWords;
   const double products = 4 * chunks * tiles * (spec.math == LSTMCORE_CUDA_TF32X3 ? 3 : 1);
   const double arithmetic = kWarps / 4 * products * kCosts.mma_clocks;
   const double shared = kWarps * (4 * chunks * tiles + std::ceil(tiles / 2) * tiling.shared_words());
-  const double cells = clocks_us(kCosts.clock_ghz * 1e3 * kCosts.cell_us) * (tiling.cells(int(rows)) - 1);
-  return clocks_us(std::max(arithmetic, shared)) + cells;
+  return clocks_us(std::max(arithmetic, shared));
+}
+
+// Of all cells of a thread, one after the other.
+double cells_us(const Tiling& tiling, const lstmcore_cuda_plan& plan) {
+  return kCosts.cell_us * tiling.cells(plan.rows_per_group);
 }
 
 // Of a matrix product with this many weights, which are read for it if they are not at hand.
@@ -72,7 +77,7 @@ double around_us(const lstmcore_cuda_spec& spec, std::int64_t steps, std::int64_
 }
 
 bool fits(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling) {
-  if ((!tiling.mma && plan.rows_per_group * tiling.units > kThreads) ||
+  if ((!tiling.mma && !tiling.several_tiles() && tiling.cells(plan.rows_per_group) > 1) ||
       plan.shared_bytes > device.shared_per_block)
     return false;
   switch (plan.path) {
@@ -99,7 +104,7 @@ double persistent_us(const lstmcore_cuda_device& device, const lstmcore_cuda_pla
                               ? kCosts.cluster_us + clocks_us(bytes / kCosts.cluster_bytes)
                               : kCosts.grid_us + clocks_us(bytes / kCosts.grid_bytes);
   const double waves = double(ceil_div(plan.groups, std::max<std::int64_t>(at_once, 1)));
-  return waves * (kCosts.cell_us + exchange + multiply_us(tiling, plan, spec));
+  return waves * (cells_us(tiling, plan) + exchange + multiply_us(tiling, plan, spec));
 }
 
 bool kernel_possible(const lstmcore_cuda_spec& spec, int kernel) {
@@ -113,9 +118,12 @@ bool kernel_possible(const lstmcore_cuda_spec& spec, int kernel) {
 void improve(lstmcore_cuda_plan& best, const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec,
              std::int64_t steps, std::int64_t batch, int path, int kernel) {
   static constexpr int kRows[3][3] = {{}, {1, 4, kMaxRows}, {kColumns, 2 * kColumns, 4 * kColumns}};
+  std::vector<int> all_units = {8, 16, 32, 64};
+  if (path == LSTMCORE_CUDA_BLOCK && spec.num_units > 64 && spec.num_units <= kThreads)
+    all_units = {round_up(spec.num_units, kTileUnits)};
   for (const int rows : kRows[kernel]) {
     if (spec.rows_per_group && spec.rows_per_group != rows) continue;
-    for (const int units : {8, 16, 32, 64}) {
+    for (const int units : all_units) {
       lstmcore_cuda_plan plan{};
       plan.path = path;
       plan.kernel = kernel;
@@ -135,61 +143,82 @@ void improve(lstmcore_cuda_plan& best, const lstmcore_cuda_device& device, const
   }
 }
 
-// The words of one block's thread, and where each weight of R is in them: visit(word, shift, k, gate, unit).
+// The words of one block's thread, and where each weight of R is in them: visit(word, part, k, gate, unit).
 template <class F>
 void each_weight(const Tiling& tiling, int per_word, int thread, const F& visit) {
-  const int warp = thread / 32, lane = thread % 32, tile = warp % tiling.row_tiles;
-  const int slice = warp / tiling.row_tiles;
-  for (int word = 0; word < tiling.words; ++word)
+  const int lane = thread % 32;
+  const Share& share = tiling.shares[thread / 32];
+  for (int word = 0; word < share.chunks * tiling.chunk_words; ++word) {
+    const int chunk = share.in_tile + word / tiling.chunk_words, in_chunk = word % tiling.chunk_words;
+    const int tile = share.tile + chunk / tiling.tile_chunks;
+    const int first_word = chunk % tiling.tile_chunks * tiling.chunk_words;
     for (int part = 0; part < per_word; ++part) {
       if (!tiling.mma) {
-        const int row = tile * 32 + lane;
-        visit(word, part, slice * tiling.slice_length + word * per_word + part, row % 4, row / 4);
+        visit(word, part, (first_word + in_chunk) * per_word + part, lane % 4, tile * kTileUnits + lane / 4);
         continue;
       }
       // A word of the first factor: rows 0-7 or 8-15 of a product, the first or the second of lane l's
       // columns.
-      const int chunk = word / kChunkWords, in_chunk = word % kChunkWords / 8, product = word % 8 / 4;
-      const int lower = word % 2, second = word % 4 / 2;
-      const int h_word =
-          (slice * (tiling.words / kChunkWords) + chunk) * kChunkWords + lane % 4 * 4 + in_chunk * 2 + second;
-      visit(word, part, h_word * per_word + part, 2 * product + lower, tile * 8 + lane / 4);
+      const int depth = in_chunk / 8, product = word % 8 / 4, lower = word % 2, second = word % 4 / 2;
+      const int h_word = first_word + lane % 4 * 4 + depth * 2 + second;
+      visit(word, part, h_word * per_word + part, 2 * product + lower, tile * kTileUnits + lane / 4);
     }
+  }
+}
+
+// What the two kernels share: `words` of h, dealt out in chunks.
+Tiling deal(std::int64_t H, int units, int chunk_words, std::int64_t words) {
+  Tiling tiling;
+  tiling.units = units;
+  tiling.row_tiles = units / kTileUnits;
+  tiling.chunk_words = chunk_words;
+  tiling.tile_chunks = int(ceil_div(words, chunk_words));
+  if (!tiling.several_tiles()) {
+    tiling.tile_warps = kWarps / tiling.row_tiles;
+    tiling.tile_chunks = round_up(tiling.tile_chunks, tiling.tile_warps);
+  }
+  tiling.blocks = int(ceil_div(H, units));
+  const int all = tiling.row_tiles * tiling.tile_chunks;
+  for (int warp = 0; warp < kWarps; ++warp) {
+    const int first = warp * all / kWarps, last = (warp + 1) * all / kWarps - 1;
+    const int tile = first / tiling.tile_chunks, last_tile = last / tiling.tile_chunks;
+    tiling.shares[warp] = {last + 1 - first, tile, first % tiling.tile_chunks, tiling.sums};
+    tiling.words = std::max(tiling.words, (last + 1 - first) * chunk_words);
+    tiling.sums += last_tile + 1 - tile;
+    for (int own = tile; own <= last_tile; ++own)
+      tiling.first_sum[own + 1] = std::uint8_t(tiling.sums - (last_tile - own));
+  }
+  return tiling;
 }
 
 }  // namespace
 
-Tiling make_tiling(std::int64_t H, int units, int weight_bytes) {
-  Tiling tiling;
-  tiling.units = units;
-  tiling.row_tiles = 4 * units / 32;
-  tiling.slices = kWarps / tiling.row_tiles;
-  tiling.slice_length = round_up(ceil_div(H, tiling.slices), 32 / weight_bytes);
-  tiling.words = tiling.slice_length * weight_bytes / 4;
-  tiling.register_words = kRegisterWords;
-  tiling.blocks = int(ceil_div(H, units));
+Tiling make_tiling(std::int64_t H, int units, int weight_bytes, int rows) {
+  const int per_word = 4 / weight_bytes;
+  Tiling tiling = deal(H, units, kChunkWords, ceil_div(H, per_word));
+  tiling.register_words = register_words(false, tiling.several_tiles(), rows);
   tiling.h_words = int(H);
-  tiling.h_stride = tiling.padded_k();
+  tiling.h_stride = tiling.tile_chunks * kChunkWords * per_word;
   return tiling;
 }
 
 Tiling make_mma_tiling(std::int64_t H, int units, int weight_bytes) {
-  Tiling tiling = make_tiling(H, units, weight_bytes);
-  const int per_word = 4 / weight_bytes;
+  const std::int64_t words = ceil_div(H, 4 / weight_bytes);
+  Tiling tiling = deal(H, units, kMmaChunkWords, words);
   tiling.mma = true;
-  tiling.slice_length = round_up(ceil_div(H, tiling.slices), kChunkWords * per_word);
-  tiling.words = tiling.slice_length / per_word;  // 64 gate rows and columns of a product, 16 words of h
-  tiling.register_words = kMmaRegisterWords;
-  tiling.h_words = int(ceil_div(H, per_word));
+  tiling.register_words = register_words(true, tiling.several_tiles(), kColumns);
+  tiling.h_words = int(words);
   // Eight lanes read 64 bytes each of two rows at a time: the rows are half of the banks apart.
-  const int words = tiling.slices * tiling.words;
-  tiling.h_stride = words % 32 ? words : words + 16;
+  const int stride = tiling.tile_chunks * kMmaChunkWords;
+  tiling.h_stride = stride % 32 ? stride : stride + 16;
   return tiling;
 }
 
 Tiling tiling_of(const lstmcore_cuda_plan& plan, const lstmcore_cuda_spec& spec) {
-  const auto make = plan.kernel == LSTMCORE_CUDA_KERNEL_MMA ? make_mma_tiling : make_tiling;
-  return make(spec.num_units, plan.units_per_block, int(dtype_bytes(spec.dtype)));
+  const int bytes = int(dtype_bytes(spec.dtype));
+  return plan.kernel == LSTMCORE_CUDA_KERNEL_MMA
+             ? make_mma_tiling(spec.num_units, plan.units_per_block, bytes)
+             : make_tiling(spec.num_units, plan.units_per_block, bytes, plan.rows_per_group);
 }
 
 std::vector<std::uint32_t> pack_recurrent(const Tiling& tiling, std::int64_t H, const float* R, int dtype,

@@ -16,8 +16,8 @@ import kernel_budgets
 from lstmcore import _core
 
 BUILT = os.environ.get("LSTMCORE_CUDA_BUILT")
-PERSISTENT = "_ZN8lstmcore4cuda12_GLOBAL__N_117persistent_kernelIfLi1ENS0_12GridExchangeEEEvNS0_14PersistentArgsE"  # noqa: E501
-NAME = "persistent_kernel<float, 1, GridExchange>"
+PERSISTENT = "_ZN8lstmcore4cuda12_GLOBAL__N_117persistent_kernelIfLi1ENS0_12GridExchangeELb0EEEvNS0_14PersistentArgsE"  # noqa: E501
+NAME = "persistent_kernel<float, 1, GridExchange, false>"
 
 
 def report(name=PERSISTENT, registers=188, stack=0, local=0):

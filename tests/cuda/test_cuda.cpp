@@ -78,6 +78,32 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
+// One block that holds more than 64 units: the first size, sizes in which a warp's part ends inside of a row
+// tile, and the largest that there is room for.
+std::vector<Case> several_row_tiles() {
+  std::vector<Case> cases;
+  for (int dtype = 0; dtype < 4; ++dtype) {
+    if (dtype == LSTMCORE_CUDA_FLOAT64) continue;
+    const bool wide = dtype == LSTMCORE_CUDA_FLOAT32;
+    const auto base = [&](std::int64_t T, std::int64_t N, std::int64_t H, int rows) {
+      Case c{T, N, 3, H, 0, dtype, LSTMCORE_CUDA_BLOCK};
+      c.rows = rows;
+      return c;
+    };
+    for (const Case& c : variants(base(4, 3, 65, 1))) cases.push_back(c);
+    for (const Case& c : variants(base(4, 6, 97, 4))) cases.push_back(c);
+    for (const Case& c : variants(base(3, 11, 128, 8))) cases.push_back(c);
+    for (const std::int64_t H : {72, 80, 105, 127, 129, 144}) cases.push_back(base(3, 5, H, H % 2 ? 1 : 4));
+    for (const Case& c : variants(base(3, 2, wide ? 151 : 207, 1))) cases.push_back(c);
+    cases.push_back(base(1, 2, 90, 4));  // no h is handed on
+    cases.push_back(base(3, 1, wide ? 152 : 224, 1));
+    cases.push_back(base(3, 5, wide ? 144 : 200, 4));
+    if (!wide) cases.push_back(base(3, 9, 184, 8));
+    cases.push_back(base(3, 70, 66, 0));  // as the planner likes
+  }
+  return cases;
+}
+
 void check_errors(lstmcore_cuda_context* context) {
   const Case c{5, 3, 7, 13};
   Random random;
@@ -111,6 +137,7 @@ void tests(lstmcore_cuda_context* context) {
   for (const Case& c : all_cases()) check_case(c, context);
   for (const Case& c : single_options()) check_case(c, context);
   for (const Case& c : smallest_sizes()) check_case(c, context);
+  for (const Case& c : several_row_tiles()) check_case(c, context);
   check_errors(context);
 }
 

@@ -40,6 +40,14 @@ std::vector<Case> cases_of(Kind kind) {
     add(1, 9, one ? 17 : 33, 8, path);  // no exchange at all
   }
   add(300, 2, 5, 8, LSTMCORE_CUDA_BLOCK);
+  // One block that holds more than 64 units, up to the most that there is room for.
+  const bool wide = kind.dtype == LSTMCORE_CUDA_FLOAT32;
+  add_variants(3, 9, 65, 8, LSTMCORE_CUDA_BLOCK);
+  add_variants(2, 18, 97, 16, LSTMCORE_CUDA_BLOCK);
+  add(2, 33, wide ? 105 : 129, 32, LSTMCORE_CUDA_BLOCK);
+  add(2, 5, 128, 8, LSTMCORE_CUDA_BLOCK);
+  add(2, 3, wide ? 144 : 192, 8, LSTMCORE_CUDA_BLOCK);
+  add(2, 17, wide ? 127 : 167, 16, LSTMCORE_CUDA_BLOCK);
   return cases;
 }
 

@@ -71,8 +71,8 @@ std::vector<Shape> shapes() {
       {50, 33, 100, 300, 77},    {20, 1, 100, 61, 300},  {60, 8, 100, 700, 1},
       {100, 64, 200, 2048, 512}, {30, 5, 40, 1023, 511},
   };
-  for (const std::int64_t H : {1,   2,   3,   7,   8,   9,    31,   33,   64,   65,   127,  130,
-                               255, 257, 511, 513, 768, 1000, 1023, 1025, 1536, 2047, 3000, 4096})
+  for (const std::int64_t H : {1,   2,   3,   7,   8,   9,   31,   33,   64,   65,   97,   127,  129, 151,
+                               207, 255, 257, 511, 513, 768, 1000, 1023, 1025, 1536, 2047, 3000, 4096})
     for (const std::int64_t N : {0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 65, 1000}) all.push_back({37, N, 19, H});
   return all;
 }
@@ -237,12 +237,15 @@ void check_projection() {
 }
 
 // The largest H of one row that a path takes. On the way up nothing is left out.
-std::int64_t largest(const Gpu& gpu, int dtype, int path) {
+std::int64_t largest(const Gpu& gpu, int dtype, int path, int kernel, int math) {
   std::int64_t found = 0;
   for (std::int64_t H = 2; H <= 4096; ++H) {
     const Shape shape{50, 1, 64, H};
+    lstmcore_cuda_spec spec = spec_of(shape, dtype);
+    spec.kernel = kernel;
+    spec.math = math;
     lstmcore_cuda_plan plan{};
-    if (!try_plan(device_of(gpu), spec_of(shape, dtype), shape, path, plan)) continue;
+    if (!try_plan(device_of(gpu), spec, shape, path, plan)) continue;
     expect(found == 0 || found == H - 1, text(gpu, shape, dtype, path) + ": a gap below");
     found = H;
   }
@@ -251,14 +254,29 @@ std::int64_t largest(const Gpu& gpu, int dtype, int path) {
 
 // What fits: at least what fits today, at most what registers and shared memory hold at all.
 void check_capacity() {
-  const Gpu &h100 = kGpus[5], &a100 = kGpus[0], &slice = kGpus[10], &rtx5090 = kGpus[9];
+  const Gpu &h100 = kGpus[5], &a100 = kGpus[0], &slice = kGpus[10], &l40s = kGpus[3], &rtx5090 = kGpus[9];
+  const int mma = LSTMCORE_CUDA_KERNEL_MMA;
   const struct {
     const Gpu& gpu;
     int dtype, path;
     std::int64_t least;
+    int kernel = LSTMCORE_CUDA_KERNEL_AUTO, math = LSTMCORE_CUDA_IEEE;
   } kRows[] = {
-      {h100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 64},
-      {h100, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BLOCK, 64},
+      // docs/gpu.md has these
+      {h100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 152},
+      {h100, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BLOCK, 224},
+      {a100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 144},
+      {a100, LSTMCORE_CUDA_BFLOAT16, LSTMCORE_CUDA_BLOCK, 200},
+      {l40s, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 128},
+      {l40s, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BLOCK, 176},
+      {rtx5090, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 128},
+
+      {h100, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BLOCK, 192, mma},
+      {a100, LSTMCORE_CUDA_BFLOAT16, LSTMCORE_CUDA_BLOCK, 168, mma},
+      {l40s, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BLOCK, 160, mma},
+      {h100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 144, mma, LSTMCORE_CUDA_TF32},
+      {a100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 128, mma, LSTMCORE_CUDA_TF32X3},
+      {l40s, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_BLOCK, 112, mma, LSTMCORE_CUDA_TF32},
       {h100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_CLUSTER, 512},
       {h100, LSTMCORE_CUDA_BFLOAT16, LSTMCORE_CUDA_CLUSTER, 640},
       {h100, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_GRID, 1280},
@@ -269,15 +287,17 @@ void check_capacity() {
       {rtx5090, LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_CLUSTER, 128},
   };
   for (const auto& row : kRows) {
-    const std::int64_t H = largest(row.gpu, row.dtype, row.path);
+    const std::int64_t H = largest(row.gpu, row.dtype, row.path, row.kernel, row.math);
     const std::string what = std::string(row.gpu.name) + " dtype" + std::to_string(row.dtype) + " path" +
-                             std::to_string(row.path) + ": H up to " + std::to_string(H);
+                             std::to_string(row.path) + " kernel" + std::to_string(row.kernel) +
+                             ": H up to " + std::to_string(H);
     std::printf("%s\n", what.c_str());
     const int blocks = row.path == LSTMCORE_CUDA_BLOCK     ? 1
                        : row.path == LSTMCORE_CUDA_CLUSTER ? row.gpu.max_cluster
                                                            : row.gpu.multiprocessors;
     const double chip = double(blocks) * (256 + row.gpu.shared_kb) * 1024;
-    expect(H >= row.least, what + ", once it was " + std::to_string(row.least));
+    expect(row.path == LSTMCORE_CUDA_BLOCK ? H == row.least : H >= row.least,
+           what + ", once it was " + std::to_string(row.least));
     expect(4.0 * double(H) * double(H) * double(dtype_bytes(row.dtype)) <= chip,
            what + ", more than there is");
   }
@@ -287,6 +307,15 @@ void check_capacity() {
          "A100 has no clusters");
   expect(!try_plan(device_of(h100, false), spec_of(shape, 0), shape, LSTMCORE_CUDA_GRID, plan),
          "a grid that cannot wait for itself");
+  // Where there are no clusters one multiprocessor is nearest.
+  for (const Gpu* gpu : {&a100, &l40s})
+    for (const std::int64_t H : {65, 97, 128})
+      for (const int dtype : {LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_FLOAT16}) {
+        const Shape small{100, 8, 40, H};
+        expect(try_plan(device_of(*gpu), spec_of(small, dtype), small, LSTMCORE_CUDA_AUTO, plan) &&
+                   plan.path == LSTMCORE_CUDA_BLOCK,
+               text(*gpu, small, dtype, LSTMCORE_CUDA_AUTO) + ": one multiprocessor");
+      }
 }
 
 // R with a value of its own at every place: each lands once, in a lane of 16 or 32 bits; the rest is zeros.
@@ -294,8 +323,8 @@ void check_packing(std::int64_t H, int units, int dtype) {
   const std::string what =
       "packing H" + std::to_string(H) + " units" + std::to_string(units) + " dtype" + std::to_string(dtype);
   const bool wide = dtype == LSTMCORE_CUDA_FLOAT32;
-  const Tiling tiling = make_tiling(H, units, wide ? 4 : 2);
-  expect(tiling.slices * tiling.slice_length >= H && tiling.words % 8 == 0, what + ": tiling");
+  const Tiling tiling = make_tiling(H, units, wide ? 4 : 2, 1);
+  expect(tiling.h_stride >= H && tiling.words % 8 == 0, what + ": tiling");
   // 16-bit types tell few values apart: those of the gate rows and of K in turn.
   for (const bool by_k : {false, true}) {
     std::vector<float> R(std::size_t(H * 4 * H));
@@ -328,17 +357,19 @@ void check_packing(std::int64_t H, int units, int dtype) {
   }
 }
 
-// What the kernel reads: the share of the thread that has this gate row and this slice of K.
+// What the kernel reads: the share of the thread that has this gate row and this part of K.
 void check_places(std::int64_t H, int units) {
-  const Tiling tiling = make_tiling(H, units, 4);
+  const Tiling tiling = make_tiling(H, units, 4, 1);
   std::vector<float> R(std::size_t(H * 4 * H));
   for (std::size_t at = 0; at < R.size(); ++at) R[at] = float(at + 1);
   const std::vector<std::uint32_t> packed = pack_recurrent(tiling, H, R.data(), LSTMCORE_CUDA_FLOAT32);
   for (std::int64_t unit = 0; unit < H; ++unit)
     for (int gate = 0; gate < 4; ++gate)
       for (std::int64_t k = 0; k < H; ++k) {
-        const std::int64_t block = unit / units, row = unit % units * 4 + gate, i = k % tiling.slice_length;
-        const std::int64_t thread = (k / tiling.slice_length * tiling.row_tiles + row / 32) * 32 + row % 32;
+        const std::int64_t block = unit / units, row = unit % units * 4 + gate;
+        std::int64_t i = (row / 32 * tiling.tile_chunks + k / 8) * 8 + k % 8, warp = 0;
+        for (; i >= tiling.shares[warp].chunks * 8; ++warp) i -= tiling.shares[warp].chunks * 8;
+        const std::int64_t thread = warp * 32 + row % 32;
         const std::int64_t at = ((block * (tiling.words / 4) + i / 4) * kThreads + thread) * 4 + i % 4;
         expect(bits_to_float(packed[std::size_t(at)]) == R[std::size_t((k * 4 + gate) * H + unit)],
                "place of unit " + std::to_string(unit) + " k " + std::to_string(k));
@@ -358,6 +389,12 @@ int main() {
         check_packing(H, units, dtype);
       check_places(H, units);
     }
+  for (const std::int64_t H : {65, 97, 129, 151, 207}) {
+    const int units = int(H + 7) / 8 * 8;
+    for (const int dtype : {LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BFLOAT16})
+      check_packing(H, units, dtype);
+    check_places(H, units);
+  }
   for (const int path : {-1, 5}) {
     lstmcore_cuda_plan plan{};
     const Shape shape{5, 1, 4, 10};

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "harness.h"
+#include "persistent_kernel.h"
 #include "persistent_mma.h"
 
 using namespace lstmcore;
@@ -15,19 +16,19 @@ std::string describe(const Tiling& tiling, std::int64_t H, int dtype) {
          std::to_string(tiling.units) + " dtype" + std::to_string(dtype);
 }
 
-// A weight that no other has, from 1 on, and exactly what the dtype stores.
+// Exactly what the dtype stores, and not 0: a weight that no other has, or with 16 bits no other nearby.
 float weight(std::uint32_t index, int dtype) {
-  if (dtype == LSTMCORE_CUDA_FLOAT32) return float(index);
-  return dtype == LSTMCORE_CUDA_FLOAT16 ? load(float16{std::uint16_t(index)})
-                                        : load(bfloat16{std::uint16_t(index)});
+  if (dtype == LSTMCORE_CUDA_FLOAT32) return float(index + 1);
+  const auto bits = std::uint16_t(index % 31001 + 1);
+  return dtype == LSTMCORE_CUDA_FLOAT16 ? load(float16{bits}) : load(bfloat16{bits});
 }
 
 void check_packing(const Tiling& tiling, std::int64_t H, int dtype, int math) {
   std::vector<float> R;
   std::map<std::uint32_t, int> wanted, found;
   for (std::uint32_t k = 0; k < 4 * H * H; ++k) {
-    R.push_back(weight(k + 1, dtype));
-    ++wanted[dtype == LSTMCORE_CUDA_FLOAT32 ? float_to_bits(R.back()) : k + 1];
+    R.push_back(weight(k, dtype));
+    ++wanted[dtype == LSTMCORE_CUDA_FLOAT32 ? float_to_bits(R.back()) : k % 31001 + 1];
   }
   const auto packed = pack_recurrent(tiling, H, R.data(), dtype, math);
   const std::string name = describe(tiling, H, dtype);
@@ -41,8 +42,37 @@ void check_packing(const Tiling& tiling, std::int64_t H, int dtype, int math) {
   expect(found == wanted, name + ": every weight once");
 }
 
+// The chunks of all row tiles one after the other, as many to each warp but for one; and of the partial sums,
+// one after the other too, where a warp's first one is and where those of a row tile begin and end.
+void check_shares(const Tiling& tiling, std::int64_t H, int dtype) {
+  const std::string name = describe(tiling, H, dtype);
+  const int all = tiling.row_tiles * tiling.tile_chunks;
+  std::vector<int> sums(std::size_t(tiling.row_tiles), 0);
+  int next = 0, next_sum = 0;
+  for (const Share& share : tiling.shares) {
+    expect(share.tile * tiling.tile_chunks + share.in_tile == next,
+           name + ": begins where the last one ends");
+    expect(share.chunks == all / kWarps || share.chunks == all / kWarps + 1, name + ": evenly dealt out");
+    expect(share.chunks * tiling.chunk_words <= tiling.words, name + ": words of a thread");
+    expect(share.sum == next_sum, name + ": the first sum of a warp");
+    for (int tile = -1; next < (share.tile * tiling.tile_chunks + share.in_tile) + share.chunks; ++next)
+      if (next / tiling.tile_chunks != tile) {
+        tile = next / tiling.tile_chunks;
+        expect(next_sum >= tiling.first_sum[tile] && next_sum < tiling.first_sum[tile + 1],
+               name + ": a sum is its row tile's");
+        ++sums[std::size_t(tile)];
+        ++next_sum;
+      }
+  }
+  expect(next == all, name + ": every chunk");
+  expect(next_sum == tiling.sums && tiling.first_sum[tiling.row_tiles] == tiling.sums, name + ": every sum");
+  for (const int times : sums)
+    expect(tiling.several_tiles() ? times == 1 || times == 2 : times == tiling.tile_warps,
+           name + ": sums of a row tile");
+}
+
 // As the kernel deals them out, thread by thread.
-template <class O>
+template <class O, bool SEVERAL>
 void check_owners(const Tiling& tiling, std::int64_t H, std::int64_t N, int rows) {
   PersistentArgs args{};
   args.T = 1;
@@ -57,14 +87,15 @@ void check_owners(const Tiling& tiling, std::int64_t H, std::int64_t N, int rows
       std::map<int, int> partials, places;
       for (unsigned thread = 0; thread < unsigned(kThreads); ++thread) {
         emulator::state.thread.x = thread;
-        const MmaOwner<O> owner(args, block, group);
-        owner.each([&](int column, const auto& cell, int place) {
+        const MmaOwner<O, SEVERAL> owner(args, block, group);
+        owner.each([&](int tile, int column, const auto& cell, int place) {
           if (cell.real) ++owners[{cell.n, cell.unit}];
           ++places[place];
-          for (int slice = 0; slice < tiling.slices; ++slice) ++partials[owner.partial(slice, column)];
+          for (int sum = tiling.first_sum[tile]; sum < tiling.first_sum[tile + 1]; ++sum)
+            ++partials[owner.partial(sum, column)];
         });
       }
-      inside = inside && partials.rbegin()->first < tiling.slices * rows * tiling.units &&
+      inside = inside && partials.rbegin()->first < tiling.sums * rows * kTileUnits &&
                places.rbegin()->first < tiling.cells(rows) * kThreads;
       for (const auto& times : partials) inside = inside && times.second == 1;
       for (const auto& times : places) inside = inside && times.second == 1;
@@ -77,19 +108,56 @@ void check_owners(const Tiling& tiling, std::int64_t H, std::int64_t N, int rows
   expect(inside, name + ": places of their own, in what shared_bytes counts");
 }
 
+// The same of the kernel of fused multiply-adds, whose threads have cells of one unit.
+void check_fma_owners(const Tiling& tiling, std::int64_t H, int rows) {
+  std::map<std::pair<int, int>, int> owners;
+  std::map<int, int> places;
+  for (unsigned thread = 0; thread < unsigned(kThreads); ++thread) {
+    emulator::state.thread.x = thread;
+    const FmaOwner owner(tiling);
+    owner.each(rows, [&](int row, int place) {
+      if (owner.own_unit < tiling.units) ++owners[{row, owner.own_unit}];
+      ++places[place];
+    });
+  }
+  const std::string name = describe(tiling, H, 0) + " rows" + std::to_string(rows);
+  bool once = owners.size() == std::size_t(rows) * std::size_t(tiling.units);
+  for (const auto& owner : owners) once = once && owner.second == 1;
+  for (const auto& times : places) once = once && times.second == 1;
+  expect(once, name + ": every cell has one owner, and a place of its own");
+  expect(places.rbegin()->first < tiling.cells(rows) * kThreads, name + ": places that shared_bytes counts");
+}
+
+void check_tilings(std::int64_t H, int units) {
+  for (const int dtype : {LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BFLOAT16}) {
+    const int bytes = int(dtype_bytes(dtype));
+    const Tiling mma = make_mma_tiling(H, units, bytes);
+    check_packing(mma, H, dtype, LSTMCORE_CUDA_TF32X3);
+    check_shares(mma, H, dtype);
+    expect(mma.h_stride % 32 == 16, describe(mma, H, dtype) + ": rows half of the banks apart");
+    expect(
+        mma.h_stride >= mma.tile_chunks * mma.chunk_words && mma.tile_chunks * mma.chunk_words >= mma.h_words,
+        describe(mma, H, dtype) + ": room for all of h");
+    for (const int rows : {8, 16, 32})
+      if (mma.several_tiles())
+        check_owners<float16, true>(mma, H, 21, rows);
+      else
+        check_owners<float16, false>(mma, H, 21, rows);
+    for (const int rows : {1, 4, 8}) {
+      const Tiling fma = make_tiling(H, units, bytes, rows);
+      check_shares(fma, H, dtype);
+      expect(fma.h_stride >= H, describe(fma, H, dtype) + ": room for all of h");
+      if (rows == 1) check_packing(fma, H, dtype, LSTMCORE_CUDA_IEEE);
+      if (fma.several_tiles() || rows * units <= kThreads) check_fma_owners(fma, H, rows);
+    }
+  }
+}
+
 void check_layouts() {
   for (const std::int64_t H : {1, 9, 33, 70})
-    for (const int units : {8, 16, 32, 64})
-      for (const int dtype : {LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BFLOAT16}) {
-        const int bytes = int(dtype_bytes(dtype));
-        const Tiling mma = make_mma_tiling(H, units, bytes);
-        check_packing(make_tiling(H, units, bytes), H, dtype, LSTMCORE_CUDA_IEEE);
-        check_packing(mma, H, dtype, LSTMCORE_CUDA_TF32X3);
-        expect(mma.h_stride % 32 == 16, describe(mma, H, dtype) + ": rows half of the banks apart");
-        expect(mma.padded_k() >= H && mma.h_stride >= mma.slices * mma.words,
-               describe(mma, H, dtype) + ": room for all of h");
-        for (const int rows : {8, 16, 32}) check_owners<float16>(mma, H, 21, rows);
-      }
+    for (const int units : {8, 16, 32, 64}) check_tilings(H, units);
+  for (const std::int64_t H : {65, 72, 97, 128, 129, 151, 192, 207, 256})
+    check_tilings(H, int(H + 7) / 8 * 8);
 }
 
 void check_rounding() {

@@ -1,6 +1,6 @@
-// A whole time step of up to kFewRows rows in one kernel. A block has kColumns vectors of gates (16 bytes of a
-// row of weights, where rows are aligned so) and kSlices slices of the sums; thread t: vector t % kColumns,
-// slice t / kColumns, which is every kSlices-th term, from its own number on. The slices are added as a tree.
+// A whole time step of up to kFewRows rows in one kernel. A block has kVectors vectors of gates (16 bytes of a
+// row of weights, where rows are aligned so) and kSlices slices of the sums; thread t: vector t % kVectors,
+// slice t / kVectors, which is every kSlices-th term, from its own number on. The slices are added as a tree.
 #include "launch.h"
 #include "primitives.h"
 #include "step_unit.h"
@@ -10,7 +10,7 @@ namespace lstmcore {
 namespace cuda {
 namespace {
 
-constexpr int kColumns = 8, kSlices = kStepThreads / kColumns;
+constexpr int kVectors = 8, kSlices = kStepThreads / kVectors;
 
 // The gates of UNITS units in one row of weights, read at once.
 template <class S, int UNITS>
@@ -50,8 +50,8 @@ template <class S, int ROWS, int UNITS>
 __global__ void __launch_bounds__(kStepThreads, 2)  // or ptxas saves registers and spills
     fused_step_kernel(const __grid_constant__ StepArgs<S> args, const __grid_constant__ StepWeights<S> weights) {
   using A = Accumulator<S>;
-  constexpr int kUnits = kColumns * UNITS;  // of a block
-  const int thread = int(threadIdx.x), slice = thread / kColumns, column = thread % kColumns;
+  constexpr int kUnits = kVectors * UNITS;  // of a block
+  const int thread = int(threadIdx.x), slice = thread / kVectors, column = thread % kVectors;
   const std::int64_t first = std::int64_t(blockIdx.x) * kUnits, unit = first + column * UNITS;
 
   // The thread's own (row, unit) at the end.
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kStepThreads, 2)  // or ptxas saves registers 
 
 template <class S, int ROWS, int UNITS>
 void launch_fused(const StepArgs<S>& args, const StepWeights<S>& weights, cudaStream_t stream) {
-  constexpr int kUnits = kColumns * UNITS;
+  constexpr int kUnits = kVectors * UNITS;
   const dim3 blocks(unsigned((args.H + kUnits - 1) / kUnits));
   const std::size_t shared_bytes = sizeof(Pre<Accumulator<S>>) * kSlices * ROWS * kUnits;
   launch(fused_step_kernel<S, ROWS, UNITS>, {blocks, shared_bytes, args.overlaps}, stream, args, weights);

@@ -19,6 +19,7 @@ struct Costs {
   double cluster_us = 0.30;  // h to all of a cluster
   double grid_us = 0.80;     // h through L2
   double stepwise_us = 5.5;  // two launches inside a graph
+  double fused_us = 3.0;     // one, of a step of up to kFewRows rows
   double launch_us = 8.0;    // once per persistent launch, and for what follows it with a projection
   double gemm_float32_tflops = 45, gemm_tf32_tflops = 250, gemm_half_tflops = 500, gemm_float64_tflops = 40;
   double weights_tb_per_s = 4.0;               // of R, read again in each step
@@ -66,7 +67,8 @@ double product_us(const lstmcore_cuda_spec& spec, std::int64_t batch, double wei
 
 double stepwise_us(const lstmcore_cuda_spec& spec, std::int64_t batch) {
   const double H = double(spec.num_units), P = double(spec.num_proj);
-  const double step = kCosts.stepwise_us + product_us(spec, batch, 4 * H * (spec.num_proj ? P : H), true);
+  const double launches = batch <= kFewRows ? kCosts.fused_us : kCosts.stepwise_us;
+  const double step = launches + product_us(spec, batch, 4 * H * (spec.num_proj ? P : H), true);
   return spec.num_proj ? step + kCosts.stepwise_us + product_us(spec, batch, H * P, true) : step;
 }
 

@@ -42,6 +42,7 @@ constexpr int kMaxRowTiles = kThreads / kTileUnits;
 constexpr int kMaxRows = 8;  // batch rows of a group: 1, 4 or 8
 constexpr int kColumns = 8;  // of a product of tensor cores; a group has 1, 2 or 4 times these rows
 constexpr int kChunkWords = 8, kMmaChunkWords = 16;
+constexpr int kFewRows = 4;  // of a batch, up to which the stepwise path takes one kernel for a step
 constexpr std::size_t kExchangeLimit = std::size_t{64}
                                        << 20;  // bytes of h on its way between blocks, a launch
 

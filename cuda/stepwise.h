@@ -5,11 +5,10 @@
 #include <cuda_runtime.h>
 
 #include "cell.h"
+#include "plan.h"
 
 namespace lstmcore {
 namespace cuda {
-
-constexpr int kFewRows = 4;  // up to which run_fused serves
 
 // Where a call writes.
 struct StepOutputs {

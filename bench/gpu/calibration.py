@@ -124,6 +124,7 @@ def proposals(constants: dict[str, float]) -> dict[str, float]:
         "gemm_half_tflops": "gemm_bfloat16_256x4096x1024",
         "gemm_float64_tflops": "gemm_float64_256x4096x1024",
         "stepwise_us": "stepwise_gates_step",
+        "fused_us": "stepwise_fused_step",
     }
     found = {cost: constants[name] for cost, name in sources.items() if name in constants}
     clock = constants.get("clock")

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "host_data.h"
 #include "launch.h"
 #include "ragged.h"
 
@@ -9,7 +10,8 @@ namespace {
 
 constexpr std::int64_t kMaxBlocks = 4096;
 
-// Memory that the stream's later work cannot be given before the work so far is done.
+// Memory that the stream's later work cannot be given before the work so far is done. Where the stream is being
+// captured, the graph allocates and frees it.
 class StreamMemory {
  public:
   StreamMemory(std::size_t bytes, cudaStream_t stream) : stream_(stream) {
@@ -54,7 +56,7 @@ void move(const Ragged& rows, bool to_padded, cudaStream_t stream) {
   if (!count) return;
   const std::size_t bytes = std::size_t(rows.N + 1) * sizeof(std::int64_t);
   const StreamMemory offsets(bytes, stream);
-  LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(offsets.get(), rows.offsets, bytes, cudaMemcpyHostToDevice, stream));
+  write_from_host(offsets.get(), rows.offsets, bytes, stream);
   const MoveArgs<Word> args{static_cast<Word*>(rows.padded),
                             static_cast<Word*>(rows.packed),
                             static_cast<const std::int64_t*>(offsets.get()),

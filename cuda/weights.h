@@ -13,11 +13,15 @@
 namespace lstmcore {
 namespace cuda {
 
+// Through a stream of its own, as the default stream may take no work while another one is being captured.
 template <class T>
 DeviceMemory upload(const std::vector<T>& values) {
   DeviceMemory memory(values.size() * sizeof(T));
-  if (!values.empty())
-    LSTMCORE_CUDA_CHECK(cudaMemcpy(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+  if (values.empty()) return memory;
+  const Stream stream;
+  LSTMCORE_CUDA_CHECK(
+      cudaMemcpyAsync(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice, stream.get()));
+  LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream.get()));
   return memory;
 }
 

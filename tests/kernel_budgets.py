@@ -51,6 +51,7 @@ BUDGETS = (
     Budget(r"projection_kernel<\w+>", 40),
     Budget(r"set_outputs_kernel", 40),
     Budget(r"move_kernel<[\w ]+>", 48),
+    Budget(r"write_words_kernel", 40),
 )
 
 Kernel = tuple[str, str]  # architecture, short name

@@ -12,6 +12,7 @@ cores; ``plan()`` says under "products" which it is.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -48,7 +49,13 @@ def library() -> _core.CudaLibrary:
             if os.environ.get("LSTMCORE_CUDA_LIBRARY")
             else f"this lstmcore was built without CUDA: {file} is not there"
         )
-    return _core.CudaLibrary(str(file))
+    return _opened(str(file))
+
+
+@functools.cache
+def _opened(file: str) -> _core.CudaLibrary:
+    """One for all: it keeps arrays of others alive for the device."""
+    return _core.CudaLibrary(file)
 
 
 def cublas_file() -> str | None:

@@ -1,0 +1,345 @@
+// Streams, events and graphs of the emulator, with CUDA's rules of what may be called while a stream is being
+// captured (CUDA C++ Programming Guide, "Prohibited and Unhandled Operations"; the runtime's reference, at
+// cudaThreadExchangeStreamCaptureMode). What breaks a rule fails, and the capture with it.
+#include <cuda_runtime.h>
+
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "faults.h"
+#include "state.h"
+
+namespace emulator {
+
+namespace {
+
+std::recursive_mutex mutex;
+Stream default_streams[2] = {{0, false, nullptr}, {1, false, nullptr}};
+std::map<unsigned long long, std::weak_ptr<CaptureState>> captures;  // by id
+unsigned long long next_id = 1;
+thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
+int waits = 0, host_waits = 0;
+unsigned long long hold = 0, holds = 0;  // the present one, or 0; how many there were
+
+cudaError_t invalidate(CaptureState& capture, cudaError_t status) {
+  capture.invalid = true;
+  return status;
+}
+
+// Those that are going on now.
+template <class F>
+void each_capture(const F& function) {
+  for (auto entry = captures.begin(); entry != captures.end();)
+    if (const auto capture = entry->second.lock(); capture && capture->origin) {
+      function(*capture);
+      ++entry;
+    } else {
+      entry = captures.erase(entry);
+    }
+}
+
+// The stream's work so far has been done, so far as it is not held back.
+bool has_passed(const Event& event) { return event.held == 0 || event.held != hold; }
+
+bool takes_blocking(const CaptureState& capture) { return capture.origin->blocking; }
+
+}  // namespace
+
+Stream* real(Stream* stream) {
+  return reinterpret_cast<std::uintptr_t>(stream) > 2 ? stream : &default_streams[current_device];
+}
+bool is_default(const Stream* stream) { return stream == &default_streams[0] || stream == &default_streams[1]; }
+
+cudaError_t unsafe() {
+  if (thread_mode == cudaStreamCaptureModeRelaxed) return cudaSuccess;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  cudaError_t status = cudaSuccess;
+  each_capture([&](CaptureState& capture) {
+    const bool mine = capture.thread == std::this_thread::get_id();
+    const bool forbids = mine ? capture.mode != cudaStreamCaptureModeRelaxed
+                              : capture.mode == cudaStreamCaptureModeGlobal &&
+                                    thread_mode == cudaStreamCaptureModeGlobal;
+    if (forbids) status = invalidate(capture, cudaErrorStreamCaptureUnsupported);
+  });
+  return status;
+}
+
+cudaError_t implicit(const Stream* stream) {
+  if (!is_default(stream)) return cudaSuccess;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  cudaError_t status = cudaSuccess;
+  each_capture([&](CaptureState& capture) {
+    if (takes_blocking(capture)) status = invalidate(capture, cudaErrorStreamCaptureImplicit);
+  });
+  return status;
+}
+
+cudaError_t enqueue(Stream* stream, Work work) {
+  if (broken) return broken;
+  Stream* to = real(stream);
+  if (const cudaError_t status = implicit(to)) return status;
+  if (!to->capture) {
+    play(to, work);
+    return cudaSuccess;
+  }
+  if (to->capture->invalid) return cudaErrorStreamCaptureInvalidated;
+  to->capture->graph->work.push_back(std::move(work));
+  return cudaSuccess;
+}
+
+cudaError_t enqueue(Stream* stream, std::function<void()> work) {
+  return enqueue(stream, Work{std::move(work)});
+}
+cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool overlaps) {
+  if (real(stream)->device != current_device) return cudaErrorInvalidResourceHandle;
+  const auto run = [kernel = std::move(kernel)] {
+    kernel();
+    if (next_fault) broken = next_fault;
+  };
+  return enqueue(stream, Work{run, true, overlaps});
+}
+
+namespace {
+
+// A node whose memory, at one address for all launches, holds garbage when it is reached and after it is freed.
+cudaError_t allocation_node(void** memory, std::size_t bytes, CaptureState& capture) {
+  if (capture.invalid) return cudaErrorStreamCaptureInvalidated;
+  if (const cudaError_t status = allocate(memory, bytes)) return invalidate(capture, status);
+  Graph& graph = *capture.graph;
+  void* const at = *memory;
+  graph.kept.push_back(std::make_shared<UserObject>([at] { release(at); }));
+  graph.open[at] = bytes;
+  graph.has_memory_nodes = true;
+  graph.work.push_back(Work{[=] { std::memset(at, 0xcd, bytes); }});
+  return cudaSuccess;
+}
+
+cudaError_t free_node(void* memory, CaptureState& capture) {
+  if (capture.invalid) return cudaErrorStreamCaptureInvalidated;
+  Graph& graph = *capture.graph;
+  const auto found = graph.open.find(memory);
+  if (found == graph.open.end()) return invalidate(capture, cudaErrorInvalidValue);
+  graph.work.push_back(Work{[memory, bytes = found->second] { std::memset(memory, 0xdd, bytes); }});
+  graph.open.erase(found);
+  return cudaSuccess;
+}
+
+}  // namespace
+}  // namespace emulator
+
+using namespace emulator;
+
+int emulator_waits() { return waits; }
+int emulator_host_waits() { return host_waits; }
+void emulator_hold(int on) { hold = on ? ++holds : 0; }
+void* emulator_make_stream(int device) { return new Stream{device, false, nullptr}; }
+void* emulator_make_blocking_stream(int device) { return new Stream{device, true, nullptr}; }
+int emulator_begin_capture(void* stream, int mode) {
+  return cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureMode(mode));
+}
+int emulator_end_capture(void* stream, void** executable) {
+  cudaGraph_t graph = nullptr;
+  *executable = nullptr;
+  if (const cudaError_t status = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph)) return status;
+  const cudaError_t status = cudaGraphInstantiate(reinterpret_cast<cudaGraphExec_t*>(executable), graph, 0);
+  cudaGraphDestroy(graph);
+  return status;
+}
+int emulator_launch(void* executable, void* stream) {
+  return cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable), static_cast<cudaStream_t>(stream));
+}
+void emulator_destroy(void* executable) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(executable)); }
+
+cudaError_t cudaDeviceSynchronize() {
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  cudaError_t status = cudaSuccess;
+  each_capture([&](CaptureState& capture) {
+    if (capture.origin->device == current_device) status = invalidate(capture, cudaErrorStreamCaptureUnsupported);
+  });
+  if (status) return status;
+  hold = 0;
+  flush();
+  return injected("cudaDeviceSynchronize");
+}
+cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t stream) {
+  Stream* on = real(stream);
+  if (const cudaError_t status = implicit(on)) return status;
+  return on->capture ? allocation_node(memory, bytes, *on->capture) : allocate(memory, bytes);
+}
+cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
+  Stream* on = real(stream);
+  if (const cudaError_t status = implicit(on)) return status;
+  return on->capture ? free_node(memory, *on->capture) : release(memory);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  *stream = new Stream{current_device, flags != cudaStreamNonBlocking, nullptr};
+  return broken;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  Stream* on = real(stream);
+  if (const cudaError_t status = implicit(on)) return status;
+  if (on->capture) return invalidate(*on->capture, cudaErrorStreamCaptureUnsupported);
+  if (const cudaError_t status = unsafe()) return status;
+  ++host_waits;
+  hold = 0;
+  flush();
+  return injected("cudaStreamSynchronize");
+}
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  std::swap(*mode, thread_mode);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
+                                     unsigned long long* id, cudaGraph_t* graph) {
+  if (broken) return broken;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  const Stream* of = real(stream);
+  bool waited_for = false;
+  if (is_default(of)) each_capture([&](CaptureState& capture) { waited_for |= takes_blocking(capture); });
+  if (waited_for) return cudaErrorStreamCaptureImplicit;
+  *status = !of->capture           ? cudaStreamCaptureStatusNone
+            : of->capture->invalid ? cudaStreamCaptureStatusInvalidated
+                                   : cudaStreamCaptureStatusActive;
+  if (*status != cudaStreamCaptureStatusActive) return cudaSuccess;
+  *id = of->capture->id;
+  *graph = of->capture->graph.get();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  if (is_default(real(stream)) || stream->capture) return cudaErrorStreamCaptureUnsupported;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  stream->capture = std::make_shared<CaptureState>();
+  *stream->capture = {next_id++, mode, std::this_thread::get_id(), stream, std::make_unique<Graph>(), false};
+  captures[stream->capture->id] = stream->capture;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!stream->capture) return cudaErrorIllegalState;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (stream->capture->origin != stream) return cudaErrorStreamCaptureUnmatched;
+  if (stream->capture->mode != cudaStreamCaptureModeRelaxed &&
+      stream->capture->thread != std::this_thread::get_id())
+    return cudaErrorStreamCaptureWrongThread;
+  const auto capture = std::exchange(stream->capture, nullptr);
+  capture->origin = nullptr;
+  // Another stream that waited for an event of the capture has it too, and should have been waited for.
+  if (capture.use_count() > 1) return cudaErrorStreamCaptureUnjoined;
+  if (capture->invalid) return cudaErrorStreamCaptureInvalidated;
+  *graph = capture->graph.release();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  ++waits;
+  if (broken) return broken;
+  Stream* on = real(stream);
+  if (const cudaError_t status = implicit(on)) return status;
+  const auto recorded_in = event->capture.lock();
+  if (!event->was_captured) {
+    if (!on->capture) return cudaSuccess;
+    return invalidate(*on->capture, cudaErrorStreamCaptureIsolation);
+  }
+  if (!recorded_in || !recorded_in->origin) return cudaErrorCapturedEvent;  // its capture is over
+  if (is_default(on)) return invalidate(*recorded_in, cudaErrorStreamCaptureImplicit);
+  if (on->capture && on->capture != recorded_in) return invalidate(*on->capture, cudaErrorStreamCaptureMerge);
+  on->capture = recorded_in;  // it is captured from here on
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  if (const cudaError_t status = injected("cudaEventCreateWithFlags")) return status;
+  *event = new Event{current_device, {}, false, 0};
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (broken) return broken;
+  Stream* on = real(stream);
+  if (const cudaError_t status = implicit(on)) return status;
+  if (event->device != on->device) return cudaErrorInvalidResourceHandle;
+  event->capture = on->capture;
+  event->was_captured = on->capture != nullptr;
+  event->held = hold;
+  return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (broken) return broken;
+  if (event->was_captured) return cudaErrorCapturedEvent;
+  if (const cudaError_t status = unsafe()) return status;
+  if (!has_passed(*event)) return cudaErrorNotReady;
+  flush();
+  return broken;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event->was_captured) return cudaErrorCapturedEvent;
+  if (const cudaError_t status = unsafe()) return status;
+  ++host_waits;
+  hold = 0;
+  flush();
+  return broken;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+
+// A graph with memory nodes has one executable at a time.
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  if (const cudaError_t status = injected("cudaGraphInstantiate")) return status;
+  if (graph->has_memory_nodes && graph->instantiated) return cudaErrorNotSupported;
+  graph->instantiated = true;
+  *executable = new Graph(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (const cudaError_t status = injected("cudaGraphLaunch")) return status;
+  if (!executable->open.empty() && executable->launched) return cudaErrorInvalidValue;  // memory it left behind
+  executable->launched = true;
+  for (const Work& work : executable->work)
+    if (const cudaError_t status = enqueue(stream, work)) return status;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  flush();
+  delete executable;
+  return cudaSuccess;
+}
+
+// Reference counts are those of the shared pointers that graphs hold; the creator's is the one in `mine`.
+namespace emulator {
+struct UserObjectHandle {
+  std::shared_ptr<UserObject> mine;
+};
+}  // namespace emulator
+cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* data, cudaHostFn_t destroy, unsigned count,
+                                 unsigned flags) {
+  if (const cudaError_t status = injected("cudaUserObjectCreate")) return status;
+  if (count != 1 || flags != cudaUserObjectNoDestructorSync) return cudaErrorInvalidValue;
+  // On a thread of CUDA's own.
+  *object = new UserObjectHandle{
+      std::make_shared<UserObject>([=] { std::thread([=] { destroy(data); }).join(); })};
+  return cudaSuccess;
+}
+cudaError_t cudaUserObjectRelease(cudaUserObject_t object, unsigned) {
+  delete object;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphRetainUserObject(cudaGraph_t graph, cudaUserObject_t object, unsigned count,
+                                      unsigned flags) {
+  if (const cudaError_t status = injected("cudaGraphRetainUserObject")) return status;
+  if (count != 1 || flags != cudaGraphUserObjectMove) return cudaErrorInvalidValue;
+  graph->kept.push_back(std::move(object->mine));
+  delete object;
+  return cudaSuccess;
+}

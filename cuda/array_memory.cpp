@@ -88,10 +88,8 @@ void free_what_is_gone(Records& all, int device) {
 void* allocate_array(int device, std::size_t bytes, cudaStream_t stream) {
   release_late_arrays(device);
   bytes = std::max<std::size_t>(bytes, 1);  // an empty array has an address too
-  const Capture capture = capture_of(stream);
-  if (capture.graph) return allocate_for_graph(bytes, capture.graph);
-  if (capture.active)
-    throw Error(LSTMCORE_CUDA_INVALID, "stream: no array can be made, as a capture of the stream has failed");
+  const Capture capture = open_capture_of(stream);
+  if (capture.active) return allocate_for_graph(bytes, capture.graph);
   void* memory = nullptr;
   LSTMCORE_CUDA_CHECK(cudaMallocAsync(&memory, bytes, stream));
   return memory;

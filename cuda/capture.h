@@ -36,6 +36,16 @@ inline Capture capture_of(cudaStream_t stream) {
   return capture;
 }
 
+// The same for a stream that is to take work. Throws Error where it cannot.
+inline Capture open_capture_of(cudaStream_t stream) {
+  const Capture capture = capture_of(stream);
+  if (capture.active && !capture.graph)
+    throw Error(LSTMCORE_CUDA_INVALID,
+                "stream: it takes no work, as a capture of it has failed, or as another stream is being captured "
+                "that waits for it");
+  return capture;
+}
+
 // Later work of `stream` waits for the present work of `earlier`. What is captured cannot wait for what is
 // not: the host waits for that instead. Nor the other way round: what is captured runs when its graph is
 // launched, and is ordered there. Throws Error.

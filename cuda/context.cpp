@@ -85,12 +85,7 @@ void Context::check_stream(cudaStream_t stream) {
 
 Context::Call::Call(Context& context, cudaStream_t stream)
     : context_(context), lock_(context.mutex_), guard_(context.index_), stream_(stream) {
-  const Capture capture = capture_of(stream);
-  captured_ = capture.active;
-  if (captured_ && !capture.graph)
-    throw Error(LSTMCORE_CUDA_INVALID,
-                "stream: it takes no work, as a capture of it has failed, or as another stream is being captured "
-                "that waits for it");
+  captured_ = open_capture_of(stream).active;
   context.check_fault();
   if (!captured_) context.check_stream(stream);
   if (context.used_ && !captured_) LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(stream, context.last_.get(), 0));

@@ -80,6 +80,14 @@ class Emulator:
         kind = "blocking_stream" if blocking else "stream"
         return getattr(self._runtime, f"emulator_make_{kind}")(device)
 
+    def wait(self, stream, earlier):
+        """Orders streams by an event, as a user does."""
+        streams = (ctypes.c_void_p(stream), ctypes.c_void_p(earlier))
+        assert self._runtime.emulator_wait(*streams) == 0
+
+    def unsafe_call(self):
+        return self._runtime.emulator_unsafe_call()
+
     def begin_capture(self, stream, mode="global"):
         number = ("global", "thread_local", "relaxed").index(mode)
         assert self._runtime.emulator_begin_capture(ctypes.c_void_p(stream), number) == 0
@@ -97,10 +105,12 @@ class Emulator:
         """Yields a graph that is whole when the block ends."""
         self.begin_capture(stream, mode)
         graph = Graph(self._runtime, ctypes.c_void_p())
-        yield graph
-        status, made = self.end_capture(stream)
+        try:
+            yield graph
+        finally:
+            status, made = self.end_capture(stream)
         assert status == 0
-        graph.executable = made.executable
+        graph.executable, made.executable = made.executable, None
 
 
 class Graph:
@@ -114,6 +124,11 @@ class Graph:
 
     def destroy(self):
         self._runtime.emulator_destroy(self.executable)
+        self.executable = None
+
+    def __del__(self):
+        if self.executable:
+            self.destroy()
 
 
 @pytest.fixture

@@ -20,8 +20,10 @@ EMULATOR_EXPORT void emulator_hold(int on);
 // Streams are never destroyed. A blocking one waits for the default stream, which waits for it.
 EMULATOR_EXPORT void* emulator_make_stream(int device);
 EMULATOR_EXPORT void* emulator_make_blocking_stream(int device);
+EMULATOR_EXPORT int emulator_wait(void* stream, void* earlier);  // by an event
 // `mode`: cudaStreamCaptureMode. The end makes an executable graph, null where the status is not 0.
 EMULATOR_EXPORT int emulator_begin_capture(void* stream, int mode);
 EMULATOR_EXPORT int emulator_end_capture(void* stream, void** executable);
 EMULATOR_EXPORT int emulator_launch(void* executable, void* stream);
 EMULATOR_EXPORT void emulator_destroy(void* executable);
+EMULATOR_EXPORT int emulator_unsafe_call();  // cudaMalloc of the calling thread; its status

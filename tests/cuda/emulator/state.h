@@ -24,7 +24,8 @@ struct UserObject {
 struct Graph {
   std::vector<Work> work;
   std::vector<std::shared_ptr<UserObject>> kept;
-  std::map<void*, std::size_t> open;  // bytes of its allocation nodes that have no free node so far
+  std::map<void*, std::size_t> open;    // bytes of its allocation nodes that have no free node so far
+  std::map<void*, std::size_t> closed;  // and of those that have: later nodes get the same memory
   bool has_memory_nodes = false, instantiated = false, launched = false;
 };
 
@@ -35,6 +36,7 @@ struct CaptureState {
   Stream* origin;
   std::unique_ptr<Graph> graph;
   bool invalid = false;
+  std::map<Stream*, bool> others;  // that wait for an event of it; whether they were waited for since their work
 };
 
 struct Stream {
@@ -45,7 +47,8 @@ struct Stream {
 
 struct Event {
   int device;
-  std::weak_ptr<CaptureState> capture;  // that it was last recorded in
+  Stream* stream = nullptr;             // that it was last recorded on
+  std::weak_ptr<CaptureState> capture;  // and in
   bool was_captured = false;
   unsigned long long held = 0;  // the hold that it was recorded under
 };

@@ -3,6 +3,7 @@
 // cudaThreadExchangeStreamCaptureMode). What breaks a rule fails, and the capture with it.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -85,6 +86,7 @@ cudaError_t enqueue(Stream* stream, Work work) {
     return cudaSuccess;
   }
   if (to->capture->invalid) return cudaErrorStreamCaptureInvalidated;
+  if (to != to->capture->origin) to->capture->others[to] = false;
   to->capture->graph->work.push_back(std::move(work));
   return cudaSuccess;
 }
@@ -106,13 +108,19 @@ namespace {
 // A node whose memory, at one address for all launches, holds garbage when it is reached and after it is freed.
 cudaError_t allocation_node(void** memory, std::size_t bytes, CaptureState& capture) {
   if (capture.invalid) return cudaErrorStreamCaptureInvalidated;
-  if (const cudaError_t status = allocate(memory, bytes)) return invalidate(capture, status);
   Graph& graph = *capture.graph;
-  void* const at = *memory;
-  graph.kept.push_back(std::make_shared<UserObject>([at] { release(at); }));
-  graph.open[at] = bytes;
+  auto piece = std::find_if(graph.closed.begin(), graph.closed.end(),
+                            [bytes](const auto& each) { return each.second >= bytes; });
+  if (piece != graph.closed.end()) {
+    *memory = piece->first;
+    graph.open.insert(graph.closed.extract(piece));
+  } else {
+    if (const cudaError_t status = allocate(memory, bytes)) return invalidate(capture, status);
+    graph.kept.push_back(std::make_shared<UserObject>([at = *memory] { release(at); }));
+    graph.open[*memory] = bytes;
+  }
   graph.has_memory_nodes = true;
-  graph.work.push_back(Work{[=] { std::memset(at, 0xcd, bytes); }});
+  graph.work.push_back(Work{[at = *memory, bytes] { std::memset(at, 0xcd, bytes); }});
   return cudaSuccess;
 }
 
@@ -122,7 +130,7 @@ cudaError_t free_node(void* memory, CaptureState& capture) {
   const auto found = graph.open.find(memory);
   if (found == graph.open.end()) return invalidate(capture, cudaErrorInvalidValue);
   graph.work.push_back(Work{[memory, bytes = found->second] { std::memset(memory, 0xdd, bytes); }});
-  graph.open.erase(found);
+  graph.closed.insert(graph.open.extract(found));
   return cudaSuccess;
 }
 
@@ -149,6 +157,20 @@ int emulator_end_capture(void* stream, void** executable) {
 }
 int emulator_launch(void* executable, void* stream) {
   return cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable), static_cast<cudaStream_t>(stream));
+}
+int emulator_wait(void* stream, void* earlier) {
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  cudaError_t status = cudaEventRecord(event, static_cast<cudaStream_t>(earlier));
+  if (!status) status = cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), event, 0);
+  cudaEventDestroy(event);
+  return status;
+}
+int emulator_unsafe_call() {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, 1);
+  cudaFree(memory);
+  return status;
 }
 void emulator_destroy(void* executable) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(executable)); }
 
@@ -217,7 +239,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   if (is_default(real(stream)) || stream->capture) return cudaErrorStreamCaptureUnsupported;
   const std::lock_guard<std::recursive_mutex> lock(mutex);
   stream->capture = std::make_shared<CaptureState>();
-  *stream->capture = {next_id++, mode, std::this_thread::get_id(), stream, std::make_unique<Graph>(), false};
+  *stream->capture = {next_id++, mode, std::this_thread::get_id(), stream, std::make_unique<Graph>(), false, {}};
   captures[stream->capture->id] = stream->capture;
   return cudaSuccess;
 }
@@ -231,9 +253,13 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     return cudaErrorStreamCaptureWrongThread;
   const auto capture = std::exchange(stream->capture, nullptr);
   capture->origin = nullptr;
-  // Another stream that waited for an event of the capture has it too, and should have been waited for.
-  if (capture.use_count() > 1) return cudaErrorStreamCaptureUnjoined;
+  bool joined = true;
+  for (const auto& other : capture->others) {
+    other.first->capture = nullptr;
+    joined = joined && other.second;
+  }
   if (capture->invalid) return cudaErrorStreamCaptureInvalidated;
+  if (!joined) return cudaErrorStreamCaptureUnjoined;
   *graph = capture->graph.release();
   return cudaSuccess;
 }
@@ -250,13 +276,17 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (!recorded_in || !recorded_in->origin) return cudaErrorCapturedEvent;  // its capture is over
   if (is_default(on)) return invalidate(*recorded_in, cudaErrorStreamCaptureImplicit);
   if (on->capture && on->capture != recorded_in) return invalidate(*on->capture, cudaErrorStreamCaptureMerge);
+  if (const auto other = recorded_in->others.find(event->stream); other != recorded_in->others.end())
+    other->second = true;
   on->capture = recorded_in;  // it is captured from here on
+  if (on != recorded_in->origin) recorded_in->others[on] = false;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   if (const cudaError_t status = injected("cudaEventCreateWithFlags")) return status;
-  *event = new Event{current_device, {}, false, 0};
+  *event = new Event;
+  (*event)->device = current_device;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
@@ -264,6 +294,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Stream* on = real(stream);
   if (const cudaError_t status = implicit(on)) return status;
   if (event->device != on->device) return cudaErrorInvalidResourceHandle;
+  event->stream = on;
   event->capture = on->capture;
   event->was_captured = on->capture != nullptr;
   event->held = hold;

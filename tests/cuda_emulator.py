@@ -9,6 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,7 @@ class Emulator:
         self.library = folder / "liblstmcore_cuda_emulated.so"
         self.cublas = folder / "libcublas_emulator.so"
         self._runtime = ctypes.CDLL(str(folder / "libcudart_emulator.so"))
-        for function in ("emulator_make_stream", "emulator_make_blocking_stream"):
+        for function in ("emulator_make_stream", "emulator_make_blocking_stream", "emulator_pin"):
             getattr(self._runtime, function).restype = ctypes.c_void_p
 
     def fail(self, function, skip=0, count=1, status=OUT_OF_MEMORY):
@@ -69,9 +70,17 @@ class Emulator:
     def host_waits(self):
         return self._runtime.emulator_host_waits()
 
+    def events(self):
+        return self._runtime.emulator_events()
+
+    def pinned(self, count):
+        """A float32 NumPy array in pinned memory, which is never freed."""
+        address = self._runtime.emulator_pin(ctypes.c_size_t(4 * count))
+        return np.frombuffer((ctypes.c_float * count).from_address(address), np.float32)
+
     @contextlib.contextmanager
     def holding(self):
-        """What is enqueued in here is not seen to be done before the end, or before somebody waits."""
+        """What is enqueued in here is not done before the end, or before somebody waits."""
         self._runtime.emulator_hold(1)
         yield
         self._runtime.emulator_hold(0)

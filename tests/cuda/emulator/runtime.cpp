@@ -78,6 +78,11 @@ int emulator_allocations() {
   const std::lock_guard<std::mutex> lock(mutex);
   return int(allocations.size());
 }
+void* emulator_pin(std::size_t bytes) {
+  void* memory = nullptr;
+  cudaHostAlloc(&memory, bytes, cudaHostAllocMapped);
+  return memory;
+}
 void emulator_break(int status) {
   next_fault = cudaError_t(status);
   if (!status) broken = cudaSuccess;

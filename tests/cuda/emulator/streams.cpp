@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -21,7 +22,7 @@ Stream default_streams[2] = {{0, false, nullptr}, {1, false, nullptr}};
 std::map<unsigned long long, std::weak_ptr<CaptureState>> captures;  // by id
 unsigned long long next_id = 1;
 thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
-int waits = 0, host_waits = 0;
+std::atomic<int> waits{0}, host_waits{0}, events{0};
 unsigned long long hold = 0, holds = 0;  // the present one, or 0; how many there were
 
 cudaError_t invalidate(CaptureState& capture, cudaError_t status) {
@@ -141,6 +142,7 @@ using namespace emulator;
 
 int emulator_waits() { return waits; }
 int emulator_host_waits() { return host_waits; }
+int emulator_events() { return events; }
 void emulator_hold(int on) { hold = on ? ++holds : 0; }
 void* emulator_make_stream(int device) { return new Stream{device, false, nullptr}; }
 void* emulator_make_blocking_stream(int device) { return new Stream{device, true, nullptr}; }
@@ -286,6 +288,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   if (const cudaError_t status = injected("cudaEventCreateWithFlags")) return status;
   *event = new Event;
+  ++events;
   (*event)->device = current_device;
   return cudaSuccess;
 }
@@ -318,6 +321,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
+  --events;
   return cudaSuccess;
 }
 

@@ -61,9 +61,10 @@ cudaPointerAttributes attributes_of(const void* memory) {
 // A graph would read or write the host's memory whenever it is launched, when that may be gone.
 void refuse_host_in_capture(const void* memory, cudaMemoryType type, cudaStream_t stream) {
   if (memory && type != cudaMemoryTypeDevice && type != cudaMemoryTypeManaged && capture_of(stream).active)
-    throw Error(LSTMCORE_CUDA_INVALID,
-                "stream: it is being captured, and nothing is copied to or from the host then: expected arrays "
-                "on the GPU; lengths and offsets on the host");
+    throw Error(
+        LSTMCORE_CUDA_INVALID,
+        "stream: it is being captured, and nothing is copied to or from the host then: expected arrays "
+        "on the GPU; lengths and offsets on the host");
 }
 
 int device_count(int* count, char* error) {
@@ -230,10 +231,26 @@ int passed(int index, void* event, int* result, char* error) {
   });
 }
 
-const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI, device_count,  device,  create_context, destroy_context,
-                                   create_layer,      destroy_layer, forward, plan,           synchronize,
-                                   allocate,          release,       copy,    stream_wait,    cublas_version,
-                                   device_of,         copy_rows,     pad,     unpad,          record,
+const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI,
+                                   device_count,
+                                   device,
+                                   create_context,
+                                   destroy_context,
+                                   create_layer,
+                                   destroy_layer,
+                                   forward,
+                                   plan,
+                                   synchronize,
+                                   allocate,
+                                   release,
+                                   copy,
+                                   stream_wait,
+                                   cublas_version,
+                                   device_of,
+                                   copy_rows,
+                                   pad,
+                                   unpad,
+                                   record,
                                    passed};
 
 }  // namespace

@@ -75,7 +75,8 @@ bool is_captured(cudaStream_t stream) noexcept {
 void free_what_is_gone(Records& all, int device) {
   if (all.some_gone.exchange(false))
     for (auto each = all.of_graphs.begin(); each != all.of_graphs.end();)
-      each = each->second->array_gone && each->second->graph_gone ? all.of_graphs.erase(each) : std::next(each);
+      each =
+          each->second->array_gone && each->second->graph_gone ? all.of_graphs.erase(each) : std::next(each);
   const auto free = std::partition(all.late.begin(), all.late.end(), [device](const LateRelease& memory) {
     return memory.device != device || is_captured(memory.stream);
   });

@@ -1,6 +1,6 @@
 // Memory of arrays. It belongs to a stream, whose order it is given back in; or, where the stream is being
-// captured, to the array and to the captured graph, whichever lives longer: the graph writes to it whenever it
-// is launched, and its user reads it then.
+// captured, to the array and to the captured graph, whichever lives longer: the graph writes to it whenever
+// it is launched, and its user reads it then.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -9,8 +9,8 @@ namespace lstmcore {
 namespace cuda {
 
 struct Capture {
-  bool active = false;         // the stream's work goes to a graph; or nowhere, where the capture has failed
-  unsigned long long id = 0;   // 0 where there is no graph
+  bool active = false;          // the stream's work goes to a graph; or nowhere, where the capture has failed
+  unsigned long long id = 0;    // 0 where there is no graph
   cudaGraph_t graph = nullptr;  // owned by the capture
 };
 
@@ -40,9 +40,10 @@ inline Capture capture_of(cudaStream_t stream) {
 inline Capture open_capture_of(cudaStream_t stream) {
   const Capture capture = capture_of(stream);
   if (capture.active && !capture.graph)
-    throw Error(LSTMCORE_CUDA_INVALID,
-                "stream: it takes no work, as a capture of it has failed, or as another stream is being captured "
-                "that waits for it");
+    throw Error(
+        LSTMCORE_CUDA_INVALID,
+        "stream: it takes no work, as a capture of it has failed, or as another stream is being captured "
+        "that waits for it");
   return capture;
 }
 

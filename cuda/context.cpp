@@ -119,7 +119,8 @@ char* Context::Call::scratch(std::size_t bytes, bool needed) {
   return context.scratch_.as<char>();
 }
 
-// Nodes of the graph, here and in the destructor: graphs share such memory where they cannot run side by side.
+// Nodes of the graph, here and in the destructor: graphs share such memory where they cannot run side by
+// side.
 char* Context::Call::graph_scratch(std::size_t bytes) {
   Products& products = context_.products_;
   LSTMCORE_CUDA_CHECK(cudaMallocAsync(&graph_memory_, bytes + products.workspace_bytes(), stream_));

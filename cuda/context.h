@@ -35,9 +35,9 @@ class Context {
   // Until the device has done all calls so far, but those in graphs that others have captured.
   void wait() const noexcept;
 
-  // One call: alone on the host, after the calls before it on the device. The scratch memory is its own. Where
-  // the caller is capturing the stream, the call becomes a part of a graph that may run at any time and beside
-  // others: it waits for nothing, and its scratch memory is allocated and freed by the graph.
+  // One call: alone on the host, after the calls before it on the device. The scratch memory is its own.
+  // Where the caller is capturing the stream, the call becomes a part of a graph that may run at any time and
+  // beside others: it waits for nothing, and its scratch memory is allocated and freed by the graph.
   class Call {
    public:
     Call(Context& context, cudaStream_t stream);

@@ -66,9 +66,9 @@ inline void check_cublas(int status, const char* call) {
                   std::to_string(status) + ")");
 }
 
-// While somebody captures a stream into a graph, CUDA refuses some calls in all threads, such as cudaMalloc, as
-// a replay would not repeat them. None of this library's needs to be: what it allocates for a captured call is
-// either part of the graph or lives as long. While a RelaxedCapture lives, its thread may call them.
+// While somebody captures a stream into a graph, CUDA refuses some calls in all threads, such as cudaMalloc,
+// as a replay would not repeat them. None of this library's needs to be: what it allocates for a captured
+// call is either part of the graph or lives as long. While a RelaxedCapture lives, its thread may call them.
 class RelaxedCapture {
  public:
   RelaxedCapture() { exchanged_ = cudaThreadExchangeStreamCaptureMode(&mode_) == cudaSuccess; }

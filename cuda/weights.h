@@ -19,8 +19,8 @@ DeviceMemory upload(const std::vector<T>& values) {
   DeviceMemory memory(values.size() * sizeof(T));
   if (values.empty()) return memory;
   const Stream stream;
-  LSTMCORE_CUDA_CHECK(
-      cudaMemcpyAsync(memory.as<void>(), values.data(), memory.bytes(), cudaMemcpyHostToDevice, stream.get()));
+  LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(memory.as<void>(), values.data(), memory.bytes(),
+                                      cudaMemcpyHostToDevice, stream.get()));
   LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream.get()));
   return memory;
 }

@@ -134,8 +134,8 @@ void unpad(const DeviceArray& padded, const Offsets& offsets, const py::object& 
   if (view.shape[0] > 1 && view.strides[0] != width)
     throw py::value_error(name + ": expected a contiguous array");
   enqueue(at, views, library->api().unpad, at.device, static_cast<const void*>(padded.data()), view.data,
-          offsets.data(), padded.shape()[0], padded.shape()[1],
-          std::size_t(width * dtype_size(view.dtype)), as_stream(stream));
+          offsets.data(), padded.shape()[0], padded.shape()[1], std::size_t(width * dtype_size(view.dtype)),
+          as_stream(stream));
   finish_output(packed, at);
 }
 

@@ -38,8 +38,8 @@ struct DeviceView {
 // Raises TypeError and ValueError that name the argument: no array on a GPU, on another one, of a dtype that
 // is not of kDtypes. The stream will wait for what still writes the array.
 DeviceView view_of(const py::object& array, const std::string& name, const Workplace& at);
-// Calls an enqueuing function of the library on the views' memory. What belongs to others stays alive until the
-// device has done with it, whether the call fails or not.
+// Calls an enqueuing function of the library on the views' memory. What belongs to others stays alive until
+// the device has done with it, whether the call fails or not.
 template <class... Parameters, class... Arguments>
 void enqueue(const Workplace& at, const std::vector<DeviceView>& views, int (*function)(Parameters...),
              Arguments... arguments) {

@@ -10,13 +10,13 @@
 EMULATOR_EXPORT void emulator_fail(const char* function, int skip, int count, int status);
 // How much memory a device has from now on, what is allocated included; 0: as at first.
 EMULATOR_EXPORT void emulator_limit_memory(std::size_t bytes);
-EMULATOR_EXPORT std::size_t emulator_allocated();        // bytes of device memory
-EMULATOR_EXPORT int emulator_allocations();              // pieces of device memory that are alive
-EMULATOR_EXPORT void emulator_break(int status);         // what the next kernel leaves behind; 0 heals
-EMULATOR_EXPORT int emulator_waits();                    // of a stream for an event, so far
-EMULATOR_EXPORT int emulator_host_waits();               // of the host for a stream or event, so far
-EMULATOR_EXPORT int emulator_events();                   // that are alive
-EMULATOR_EXPORT void* emulator_pin(std::size_t bytes);   // pinned memory of the host; never freed
+EMULATOR_EXPORT std::size_t emulator_allocated();       // bytes of device memory
+EMULATOR_EXPORT int emulator_allocations();             // pieces of device memory that are alive
+EMULATOR_EXPORT void emulator_break(int status);        // what the next kernel leaves behind; 0 heals
+EMULATOR_EXPORT int emulator_waits();                   // of a stream for an event, so far
+EMULATOR_EXPORT int emulator_host_waits();              // of the host for a stream or event, so far
+EMULATOR_EXPORT int emulator_events();                  // that are alive
+EMULATOR_EXPORT void* emulator_pin(std::size_t bytes);  // pinned memory of the host; never freed
 // From 1 to 0, or until the host waits for anything: events that are recorded are not passed.
 EMULATOR_EXPORT void emulator_hold(int on);
 // Streams are never destroyed. A blocking one waits for the default stream, which waits for it.

@@ -1,5 +1,5 @@
-// Devices and memory of the emulator. Two devices, so that mixing them up can be tested. A status that is asked
-// for (faults.h) comes as from CUDA: a broken device answers every call with it.
+// Devices and memory of the emulator. Two devices, so that mixing them up can be tested. A status that is
+// asked for (faults.h) comes as from CUDA: a broken device answers every call with it.
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -169,10 +169,10 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
                               std::size_t bytes, std::size_t rows, cudaMemcpyKind, cudaStream_t stream) {
   if (bytes > to_pitch || bytes > from_pitch) return cudaErrorInvalidValue;
   return enqueue(stream, Work{[=] {
-    for (std::size_t row = 0; row < rows; ++row)
-      std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
-                   bytes);
-  }});
+                   for (std::size_t row = 0; row < rows; ++row)
+                     std::memmove(static_cast<char*>(to) + row * to_pitch,
+                                  static_cast<const char*>(from) + row * from_pitch, bytes);
+                 }});
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {

@@ -14,7 +14,8 @@
 
 namespace emulator {
 
-// A thing that graphs keep, such as memory of their allocation nodes; `destroy` is called when the last is gone.
+// A thing that graphs keep, such as memory of their allocation nodes; `destroy` is called when the last is
+// gone.
 struct UserObject {
   explicit UserObject(std::function<void()> destroy) : destroy(std::move(destroy)) {}
   ~UserObject() { destroy(); }
@@ -36,7 +37,8 @@ struct CaptureState {
   Stream* origin;
   std::unique_ptr<Graph> graph;
   bool invalid = false;
-  std::map<Stream*, bool> others;  // that wait for an event of it; whether they were waited for since their work
+  std::map<Stream*, bool>
+      others;  // that wait for an event of it; whether they were waited for since their work
 };
 
 struct Stream {

@@ -52,7 +52,9 @@ bool takes_blocking(const CaptureState& capture) { return capture.origin->blocki
 Stream* real(Stream* stream) {
   return reinterpret_cast<std::uintptr_t>(stream) > 2 ? stream : &default_streams[current_device];
 }
-bool is_default(const Stream* stream) { return stream == &default_streams[0] || stream == &default_streams[1]; }
+bool is_default(const Stream* stream) {
+  return stream == &default_streams[0] || stream == &default_streams[1];
+}
 
 cudaError_t unsafe() {
   if (thread_mode == cudaStreamCaptureModeRelaxed) return cudaSuccess;
@@ -60,9 +62,9 @@ cudaError_t unsafe() {
   cudaError_t status = cudaSuccess;
   each_capture([&](CaptureState& capture) {
     const bool mine = capture.thread == std::this_thread::get_id();
-    const bool forbids = mine ? capture.mode != cudaStreamCaptureModeRelaxed
-                              : capture.mode == cudaStreamCaptureModeGlobal &&
-                                    thread_mode == cudaStreamCaptureModeGlobal;
+    const bool forbids =
+        mine ? capture.mode != cudaStreamCaptureModeRelaxed
+             : capture.mode == cudaStreamCaptureModeGlobal && thread_mode == cudaStreamCaptureModeGlobal;
     if (forbids) status = invalidate(capture, cudaErrorStreamCaptureUnsupported);
   });
   return status;
@@ -106,7 +108,8 @@ cudaError_t enqueue_kernel(Stream* stream, std::function<void()> kernel, bool ov
 
 namespace {
 
-// A node whose memory, at one address for all launches, holds garbage when it is reached and after it is freed.
+// A node whose memory, at one address for all launches, holds garbage when it is reached and after it is
+// freed.
 cudaError_t allocation_node(void** memory, std::size_t bytes, CaptureState& capture) {
   if (capture.invalid) return cudaErrorStreamCaptureInvalidated;
   Graph& graph = *capture.graph;
@@ -152,7 +155,8 @@ int emulator_begin_capture(void* stream, int mode) {
 int emulator_end_capture(void* stream, void** executable) {
   cudaGraph_t graph = nullptr;
   *executable = nullptr;
-  if (const cudaError_t status = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph)) return status;
+  if (const cudaError_t status = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph))
+    return status;
   const cudaError_t status = cudaGraphInstantiate(reinterpret_cast<cudaGraphExec_t*>(executable), graph, 0);
   cudaGraphDestroy(graph);
   return status;
@@ -180,7 +184,8 @@ cudaError_t cudaDeviceSynchronize() {
   const std::lock_guard<std::recursive_mutex> lock(mutex);
   cudaError_t status = cudaSuccess;
   each_capture([&](CaptureState& capture) {
-    if (capture.origin->device == current_device) status = invalidate(capture, cudaErrorStreamCaptureUnsupported);
+    if (capture.origin->device == current_device)
+      status = invalidate(capture, cudaErrorStreamCaptureUnsupported);
   });
   if (status) return status;
   hold = 0;
@@ -241,7 +246,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   if (is_default(real(stream)) || stream->capture) return cudaErrorStreamCaptureUnsupported;
   const std::lock_guard<std::recursive_mutex> lock(mutex);
   stream->capture = std::make_shared<CaptureState>();
-  *stream->capture = {next_id++, mode, std::this_thread::get_id(), stream, std::make_unique<Graph>(), false, {}};
+  *stream->capture = {next_id++, mode, std::this_thread::get_id(), stream, std::make_unique<Graph>(),
+                      false,     {}};
   captures[stream->capture->id] = stream->capture;
   return cudaSuccess;
 }
@@ -335,7 +341,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (const cudaError_t status = injected("cudaGraphLaunch")) return status;
-  if (!executable->open.empty() && executable->launched) return cudaErrorInvalidValue;  // memory it left behind
+  if (!executable->open.empty() && executable->launched)
+    return cudaErrorInvalidValue;  // memory it left behind
   executable->launched = true;
   for (const Work& work : executable->work)
     if (const cudaError_t status = enqueue(stream, work)) return status;
@@ -362,8 +369,8 @@ cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* data, cudaHostF
   if (const cudaError_t status = injected("cudaUserObjectCreate")) return status;
   if (count != 1 || flags != cudaUserObjectNoDestructorSync) return cudaErrorInvalidValue;
   // On a thread of CUDA's own.
-  *object = new UserObjectHandle{
-      std::make_shared<UserObject>([=] { std::thread([=] { destroy(data); }).join(); })};
+  *object =
+      new UserObjectHandle{std::make_shared<UserObject>([=] { std::thread([=] { destroy(data); }).join(); })};
   return cudaSuccess;
 }
 cudaError_t cudaUserObjectRelease(cudaUserObject_t object, unsigned) {

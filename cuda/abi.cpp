@@ -5,6 +5,7 @@
 
 #include "array_memory.h"
 #include "capture.h"
+#include "graph_keeping.h"
 #include "layer.h"
 #include "plan.h"
 #include "ragged.h"
@@ -12,11 +13,15 @@
 using namespace lstmcore::cuda;
 
 struct lstmcore_cuda_context {
-  Context context;
+  std::shared_ptr<Context> context;
 };
 
 struct lstmcore_cuda_layer {
-  std::unique_ptr<Layer> layer;
+  struct Parts {
+    std::shared_ptr<Context> context;  // gone after the layer
+    std::unique_ptr<Layer> layer;
+  };
+  std::shared_ptr<Parts> parts;  // with graphs that the layer was captured into
 };
 
 namespace {
@@ -80,7 +85,7 @@ int create_context(int index, const char* cublas, lstmcore_cuda_context** contex
     int before = 0;
     LSTMCORE_CUDA_CHECK(cudaGetDevice(&before));
     const DeviceGuard guard(before);  // the context's constructor changes it
-    *context = new lstmcore_cuda_context{{index, cublas}};
+    *context = new lstmcore_cuda_context{std::make_shared<Context>(index, cublas)};
   });
 }
 
@@ -92,7 +97,10 @@ void destroy_context(lstmcore_cuda_context* context) {
 int create_layer(lstmcore_cuda_context* context, const lstmcore_cuda_spec* spec,
                  const lstmcore_cuda_weights* weights, lstmcore_cuda_layer** layer, char* error) {
   return guarded(error, [&] {
-    *layer = new lstmcore_cuda_layer{std::unique_ptr<Layer>(make_layer(context->context, *spec, *weights))};
+    auto parts = std::make_shared<lstmcore_cuda_layer::Parts>();
+    parts->context = context->context;
+    parts->layer.reset(make_layer(*context->context, *spec, *weights));
+    *layer = new lstmcore_cuda_layer{std::move(parts)};
   });
 }
 
@@ -104,7 +112,10 @@ void destroy_layer(lstmcore_cuda_layer* layer) {
 int forward(lstmcore_cuda_layer* layer, const lstmcore_cuda_forward* args, char* error) {
   return guarded(error, [&] {
     check_forward(*args);
-    layer->layer->forward(*args);
+    const DeviceGuard guard(layer->parts->context->index());
+    const Capture capture = open_capture_of(static_cast<cudaStream_t>(args->stream));
+    if (capture.active) keep_for_graph(capture.graph, layer->parts);
+    layer->parts->layer->forward(*args);
   });
 }
 
@@ -115,12 +126,12 @@ int plan(const lstmcore_cuda_device* device, const lstmcore_cuda_spec* spec, int
 
 int synchronize(lstmcore_cuda_context* context, void* stream, char* error) {
   return guarded(error, [&] {
-    const DeviceGuard guard(context->context.index());
+    const DeviceGuard guard(context->context->index());
     if (capture_of(static_cast<cudaStream_t>(stream)).active)
       throw Error(LSTMCORE_CUDA_INVALID, "stream: it is being captured, and cannot be waited for");
     LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
-    release_late_arrays(context->context.index());
-    context->context.check_fault();
+    release_late_arrays(context->context->index());
+    context->context->check_fault();
   });
 }
 
@@ -161,7 +172,7 @@ int stream_wait(int index, void* stream, void* earlier, char* error) {
 }
 
 int cublas_version(const lstmcore_cuda_context* context, int* version, char* error) {
-  return guarded(error, [&] { *version = context->context.products().cublas_version(); });
+  return guarded(error, [&] { *version = context->context->products().cublas_version(); });
 }
 
 int device_of(const void* memory, int* index, char* error) {

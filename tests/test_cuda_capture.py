@@ -165,3 +165,42 @@ def test_cells(gpu):
         close(final[0], want_final[0])
         close(final[1], want_final[1])
         on_gpu(inputs(40, 5), on_gpu.zero_state(40, np.float32))
+
+
+def test_a_model_that_is_gone(gpu):
+    lstm, stream = model(), gpu.stream()
+    x = cuda.asarray(inputs(N, T, 5), stream=stream)
+    lstm.to("cuda")(x)
+    gc.collect()
+    base, on_gpu = gpu.allocations(), lstm.to("cuda")
+    with gpu.capturing(stream) as graph:
+        y = on_gpu(x)
+    del on_gpu
+    gc.collect()
+    for _ in range(2):
+        values = inputs(N, T, 5)
+        x._write(values)
+        close(lstm.to("cuda")(values), lstm(values))  # takes memory that is free
+        graph.launch(stream)
+        close(y, lstm(values))
+    del y
+    graph.destroy()
+    gc.collect()
+    cuda.asarray(inputs(1))
+    assert gpu.allocations() == base
+
+
+def test_weights_that_were_replaced(gpu):
+    stream = gpu.stream()
+    cell = lstmcore.LSTMCell(7, device="cuda", forget_bias=0.3)
+    x = cuda.asarray(inputs(N, T, 5), stream=stream)
+    with gpu.capturing(stream) as graph:
+        y, _ = lstmcore.dynamic_rnn(cell, x, dtype=np.float32)
+    graph.launch(stream)
+    before = cuda.asnumpy(y)
+    cell.set_weights([weights * 0.5 for weights in cell.get_weights()])
+    after, _ = lstmcore.dynamic_rnn(cell, x, dtype=np.float32)
+    assert np.abs(cuda.asnumpy(after) - before).max() > 1e-3
+    gc.collect()
+    graph.launch(stream)
+    close(y, before, 0)

@@ -7,7 +7,7 @@
 //
 // A stream may be one that is being captured into a CUDA graph: what is enqueued is in the graph then,
 // complete with the host memory that was read. The graph may run any number of times, beside other calls and
-// graphs; its layers and arrays must be alive when it does.
+// graphs. It keeps its layers, even destroyed ones; the arrays are the caller's to keep.
 #pragma once
 
 #include <stddef.h>

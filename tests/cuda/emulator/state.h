@@ -69,6 +69,12 @@ cudaError_t unsafe();
 // Whether the default stream may be used: not while a stream is captured that waits for it.
 cudaError_t implicit(const Stream* stream);
 cudaError_t enqueue(Stream* stream, Work work);
+// The capture has failed; `status` for the call that broke it.
+cudaError_t invalidate(CaptureState& capture, cudaError_t status);
+
+// Whether graphs with memory of their own would share this memory with others: no node of theirs allocated
+// it.
+bool is_shared(Stream* stream, const void* memory);
 
 // Device memory.
 cudaError_t allocate(void** memory, std::size_t bytes);

@@ -69,7 +69,7 @@ class Producer:
         self.settings = {"strides": strides, "offset": offset, "code": code, "bits": bits}
         self.versioned, self.flags, self.major = versioned, flags, major
         self.device, self.error = device, error
-        self.streams, self.deleted, self.capsule = [], 0, None
+        self.streams, self.deleted, self.capsule, self._exports = [], 0, None, []
         if not knows_max_version:
             self.__class__ = OldProducer
 
@@ -108,13 +108,13 @@ class Producer:
             self.deleted += 1
 
         deleter = DELETER(delete)
-        self._keep = [sizes, strides, deleter]
         if self.versioned:
-            self.managed = Versioned(self.major, 0, None, deleter, self.flags, tensor)
+            managed = Versioned(self.major, 0, None, deleter, self.flags, tensor)
         else:
-            self.managed = Managed(tensor, None, deleter)
+            managed = Managed(tensor, None, deleter)
+        self._exports.append([sizes, strides, deleter, managed])
         name = NAMES[self.versioned]
-        self.capsule = api.PyCapsule_New(ctypes.addressof(self.managed), name, None)
+        self.capsule = api.PyCapsule_New(ctypes.addressof(managed), name, None)
         return self.capsule
 
 

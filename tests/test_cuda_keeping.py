@@ -137,7 +137,7 @@ def test_streams_do_not_wait_for_one_another(gpu):
 
 def test_calls_that_fail(gpu):
     on_gpu = warm()
-    refused, halfway, unmarked = given(), given(), given()
+    refused, halfway = given(), given()
     with gpu.holding():
         with pytest.raises(ValueError, match="expected shape"):
             on_gpu(refused, out=cuda.asarray(X))
@@ -151,12 +151,13 @@ def test_calls_that_fail(gpu):
         assert halfway.deleted == 0
     on_gpu.synchronize()
     assert halfway.deleted == 1
+    unmarked = [given() for _ in range(20)]
     with gpu.holding():
-        on_gpu(given())  # takes the event that there is
-        gpu.fail("cudaEventCreateWithFlags", 0)
-        on_gpu(unmarked)
+        gpu.fail("cudaEventCreateWithFlags", 0, count=1000)
+        for x in unmarked:  # there are some events from before
+            on_gpu(x)
         gpu.heal()
-        assert unmarked.deleted == 1  # the host has waited
+        assert outstanding(*unmarked) == [0] * 20  # the host has waited
 
 
 def test_a_broken_device_keeps_nothing(gpu):
@@ -175,7 +176,7 @@ def test_a_capture_keeps_nothing(gpu):
     with gpu.capturing(stream):
         on_gpu(x, stream=stream)
         assert x.deleted == 1
-    assert gpu.events() == events
+    assert gpu.events() <= events
 
 
 def test_threads(gpu):

@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 
 ROOT = Path(__file__).parent.parent
 MAX_BYTES = 3_000_000
+MAX_DATA = 16_384  # initialized variables, of which any program has few
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 SBOM = re.compile(r"sboms/auditwheel\.cdx\.json")  # auditwheel's list of what it added
 ADDED = re.compile(r"lstmcore\.libs/libbenchmark-\w+\.so[.\w]*")
@@ -72,6 +73,8 @@ def check(wheel: Path, build: Path) -> None:
         missing = needed(elf) - SYSTEM - inside
         assert not missing, f"{name} needs {missing}: not in the wheel, nor on every system"
         assert not elf.get_section_by_name(".symtab"), f"{name} is not stripped"
+        data = elf.get_section_by_name(".data").data_size
+        assert data < MAX_DATA, f"{name}: {data} bytes of .data, is it of zeros but for a few?"
     (module,) = [name for name in programs if MODULE.fullmatch(name)]
     for name in (module, BENCH):
         unstripped = build / Path(name).name

@@ -2,49 +2,75 @@
 
     python3 bench/gpu_report.py --name h100
 
-Under 9 minutes on an H100 with 16 cores; needs nvcc, cmake, NumPy and torch, and no network. Each
-part runs in a process of its own with a time limit, so that one which fails, or takes the GPU's
-context down, leaves the others; bench/results/gpu-NAME.json has what was measured so far at any
-moment. ``bench/gpu/document.py`` makes the documentation from it.
+Under 9 minutes on an H100 with 16 cores, without a network; docs/gpu.md says what the machine must
+have. Each phase runs in a process of its own with a time limit: one that hangs, fails or takes the
+GPU's context down is started again without the case that did it, and leaves the other phases.
+bench/results/gpu-NAME.json has what was measured so far at any moment; ``--phases`` runs some again
+and keeps the rest of it. ``bench/gpu/document.py`` makes the documentation from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import functools
+import importlib.util
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE / "gpu"))
 
 import build  # noqa: E402
+import calibration  # noqa: E402
 import checks  # noqa: E402
 import device  # noqa: E402
+import interop  # noqa: E402
+import processes  # noqa: E402
+import products  # noqa: E402
+import programs  # noqa: E402
 import shapes  # noqa: E402
 import table  # noqa: E402
 import timing  # noqa: E402
+import variants  # noqa: E402
 from abi import Library  # noqa: E402
-from sections import Report, Section  # noqa: E402
+from sections import AGAIN, Report, Section, read_trying, trying_file  # noqa: E402
 
-# Seconds each may take, in the order of what is worth most; together under nine minutes.
-SECTIONS = {
+# Seconds each may take, together under nine minutes. What ends early leaves its time to the others.
+PHASES = {
     "environment": 20,
-    "build": 100,
-    "smoke": 20,
-    "calibrate": 45,
-    "benchmark": 170,
-    "correctness": 60,
-    "determinism": 25,
+    "build": 110,
+    "smoke": 25,
+    "correctness": 50,
+    "device_tests": 45,
+    "determinism": 20,
+    "calibrate": 40,
+    "overlap": 10,
+    "benchmark": 160,
+    "products": 20,
+    "interop": 25,
     "sanitizer": 60,
-    "device_test": 20,
-    "python_call": 20,
+    "variants": 240,
 }
-WITHOUT_GPU = ("smoke", "correctness", "determinism", "benchmark")
+WHEN_NAMED = ("variants",)  # in --phases: there is no time for it beside the others
+QUICK = {"correctness": 15, "device_tests": 30, "determinism": 5, "benchmark": 40, "sanitizer": 25}
+EMULATED = ("smoke", "correctness", "determinism", "benchmark", "products", "variants")
+SLOWER = 6  # an emulator on a machine that has other things to do
+# Seconds without a sign of life after which a phase that goes from case to case is started again.
+STALLED = {
+    "smoke": 20,
+    "correctness": 20,
+    "determinism": 20,
+    "benchmark": 40,
+    "products": 30,
+    "interop": 40,
+    "variants": 30,
+}
+STARTS = 15  # of one phase, at most
 
 
 def sized_for_emulator(shape: shapes.Shape) -> shapes.Shape:
@@ -52,85 +78,148 @@ def sized_for_emulator(shape: shapes.Shape) -> shapes.Shape:
     return shapes.Shape(3, min(shape.N, 2), 3, 10 + shape.H // 128, shape.in_cluster, shape.target)
 
 
-def run_section(arguments: argparse.Namespace, name: str) -> None:
-    report = Report(arguments.out)
-    section = Section(report, name, arguments.seconds)
-    emulated = arguments.no_torch
-    try:
-        if name == "environment":
-            device.environment(section)
-        elif name == "build":
-            build.build(section, arguments.build)
-        elif name == "calibrate":
-            device.calibrate(section, arguments.build)
-        elif name in ("device_test", "sanitizer", "python_call"):
-            getattr(device, name)(section, arguments.build)
+def run_phase(arguments: argparse.Namespace, name: str) -> None:
+    processes.stop_all_on_terminate()
+    section = Section(Report(arguments.out), name, arguments.seconds, arguments.again)
+    if not section.succeeds(name, lambda: work_of(arguments, name, section)):
+        sys.exit(1)
+    section.finish()
+
+
+def work_of(arguments: argparse.Namespace, name: str, section: Section) -> None:
+    folder, quick, emulated = arguments.build, arguments.quick, arguments.emulated
+    if name == "environment":
+        device.environment(section)
+    elif name == "build":
+        build.build(section, folder)
+    elif name == "device_tests":
+        programs.device_tests(section, folder)
+    elif name == "overlap":
+        programs.overlap(section, folder)
+    elif name == "sanitizer":
+        programs.sanitizer(section, folder, arguments.library, quick)
+    elif name == "interop":
+        interop.interop(section, folder, arguments.library)
+    elif name == "products":
+        timer_of = functools.partial(timer_for, emulated)
+        products.products(section, arguments.library, arguments.cublas, timer_of, emulated)
+    else:
+        library = Library(arguments.library, arguments.cublas)
+        section.put(cublas_version=library.cublas_version())
+        if name == "calibrate":
+            calibration.calibrate(section, folder, library)
+        elif name == "benchmark":
+            measure(library, section, quick, emulated)
+        elif name == "variants":
+            chosen = shapes_of(quick, emulated)[0]
+            variants.variants(library, section, chosen, timer_for(emulated, library))
+        elif name == "determinism":
+            checks.determinism(library, section, quick, emulated)
+        elif name == "smoke":
+            checks.smoke(library, section, arguments.library, arguments.cublas)
         else:
-            library = Library(arguments.library, arguments.cublas)
-            if name == "benchmark":
-                measure(library, section, emulated)
-            elif name == "determinism":
-                checks.determinism(library, section, emulated)
-            else:
-                checks.correctness(library, section, name == "smoke", emulated)
-    finally:
-        section.finish()
+            checks.correctness(library, section, quick, emulated)
 
 
-def measure(library: Library, section: Section, emulated: bool) -> None:
-    import benchmark  # its peer is torch; without one it measures us alone
+def timer_for(emulated: bool, library: Library) -> timing.HostTimer | timing.TorchTimer:
+    """Events and graphs need torch; without it times are those of the host's clock."""
+    if emulated or not importlib.util.find_spec("torch"):
+        return timing.HostTimer(library.synchronize)
+    return timing.TorchTimer()
 
-    timer = timing.HostTimer(library.synchronize) if emulated else timing.TorchTimer()
-    chosen = shapes.SHAPES
+
+def shapes_of(quick: bool, emulated: bool) -> tuple[tuple[shapes.Shape, ...], tuple[str, ...]]:
+    """To be measured, in these modes."""
     if emulated:
-        chosen = tuple(sized_for_emulator(s) for s in chosen[3:4])
-    benchmark.benchmark(library, section, chosen, timer)
+        return tuple(sized_for_emulator(s) for s in shapes.SHAPES[3:4]), shapes.MODES
+    if quick:
+        return (shapes.SHAPES[0], shapes.SHAPES[4]), ("float32", "bfloat16")
+    return shapes.SHAPES, shapes.MODES
 
 
-def start_section(arguments: argparse.Namespace, name: str, seconds: float) -> str | None:
-    """Runs it in a process of its own; the reason where it did not end well."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--section", name]
-    command += ["--seconds", f"{seconds:.0f}", "--out", str(arguments.out)]
-    command += ["--build", str(arguments.build), "--library", str(arguments.library)]
+def measure(library: Library, section: Section, quick: bool, emulated: bool) -> None:
+    import benchmark
+
+    chosen, modes = shapes_of(quick, emulated)
+    benchmark.benchmark(library, section, chosen, modes, timer_for(emulated, library))
+
+
+def start(arguments: argparse.Namespace, name: str, seconds: float, again: bool) -> processes.Done:
+    """The phase in a process of its own."""
+    command: list[object] = [sys.executable, Path(sys.argv[0]).resolve(), "--phase", name]
+    command += ["--seconds", f"{seconds:.0f}", "--out", arguments.out]
+    command += ["--build", arguments.build, "--library", arguments.library]
     command += ["--cublas", arguments.cublas] if arguments.cublas else []
-    command += ["--no-torch"] if arguments.no_torch else []
-    try:
-        # A section looks at the time itself; this is for one that hangs.
-        done = subprocess.run(command, timeout=seconds + 15)
-    except subprocess.TimeoutExpired:
-        return f"killed after {seconds + 15:.0f} s"
-    return f"ended with {done.returncode}" if done.returncode else None
+    options = {"--emulated": arguments.emulated, "--quick": arguments.quick, "--again": again}
+    command += [option for option, wanted in options.items() if wanted]
+    signs, began = (arguments.out, trying_file(arguments.out)), time.time()
+
+    def stalled() -> str:
+        latest = max([began, *(sign.stat().st_mtime for sign in signs if sign.exists())])
+        silent = time.time() - latest
+        limit = STALLED.get(name, seconds + 15)
+        return f"no sign of life for {limit:.0f} s" if silent > limit else ""
+
+    # A phase looks at the time itself; this is for one that hangs.
+    return processes.run(command, seconds + 10, show=True, stalled=stalled)
+
+
+def run_to_end(arguments: argparse.Namespace, name: str, end: float) -> str:
+    """Starts the phase, again where a case ended it; the reason where it did not end well."""
+    reason = "no time was left"
+    for count in range(STARTS):
+        seconds = end - time.monotonic()
+        if seconds < 5:
+            return reason
+        done = start(arguments, name, seconds, again=count > 0)
+        reason = "CUDA could do no more" if done.code == AGAIN else done.reason
+        if not reason:
+            return ""
+        what, family = read_trying(arguments.out)
+        trying_file(arguments.out).unlink(missing_ok=True)
+        if not what:
+            return reason
+        print(f"=== {name}: {reason}, at {what}", flush=True)
+        report = Report(arguments.out)
+        part = report.data["sections"].setdefault(name, {})
+        part.setdefault("lost", []).append({"what": what, "family": family, "why": reason})
+        report.save()
+    return f"{reason}; started {STARTS} times"
 
 
 def run_all(arguments: argparse.Namespace) -> None:
-    start = time.monotonic()
+    processes.stop_all_on_terminate()
+    began = time.monotonic()
     chosen = [
         name
-        for name in SECTIONS
-        if (not arguments.sections or name in arguments.sections)
-        and (not arguments.no_torch or name in WITHOUT_GPU)
+        for name in PHASES
+        if (name in arguments.phases if arguments.phases else name not in WHEN_NAMED)
+        and (not arguments.emulated or name in EMULATED)
+        and not (arguments.no_build and name == "build")
     ]
-    arguments.out.unlink(missing_ok=True)
+    trying_file(arguments.out).unlink(missing_ok=True)
+    if not arguments.phases:
+        arguments.out.unlink(missing_ok=True)
     report = Report(arguments.out)
     report.data.update(date=datetime.datetime.now().isoformat(timespec="seconds"), started=chosen)
-    report.data["emulated"] = arguments.no_torch
-    report.data["commit"] = commit()
+    report.data.update(emulated=arguments.emulated, quick=arguments.quick, commit=commit())
     report.save()
     for name in chosen:
-        left = arguments.limit - (time.monotonic() - start)
-        seconds = min(SECTIONS[name], left - 15)
-        print(f"=== {name} ({time.monotonic() - start:.0f} s, {left:.0f} s left)", flush=True)
-        reason = start_section(arguments, name, seconds) if seconds > 5 else "no time was left"
+        left = arguments.limit - (time.monotonic() - began)
+        budget = (QUICK if arguments.quick else {}).get(name, PHASES[name])
+        seconds = min(budget * (SLOWER if arguments.emulated else 1), left - 12)
+        print(f"=== {name} ({time.monotonic() - began:.0f} s, {left:.0f} s left)", flush=True)
+        reason = run_to_end(arguments, name, time.monotonic() + seconds)
         if reason:
             print(f"=== {name}: {reason}", flush=True)
             report = Report(arguments.out)
             report.data["sections"].setdefault(name, {})["failed"] = reason
             report.save()
     report = Report(arguments.out)
-    report.data["seconds"] = round(time.monotonic() - start, 1)
-    report.save()
+    report.data["seconds"] = round(time.monotonic() - began, 1)
+    report.save(indent=1)
     print(table.text(report.data))
-    print(f"{arguments.out} after {time.monotonic() - start:.0f} s")
+    print(f"{arguments.out} after {time.monotonic() - began:.0f} s")
 
 
 def commit() -> str | None:
@@ -143,9 +232,8 @@ def commit() -> str | None:
 
 
 def tiny(arguments: argparse.Namespace) -> None:
-    """Three steps through each path, for a sanitizer."""
-    library = Library(arguments.library, arguments.cublas)
-    wrong = checks.tiny(library)
+    """A few steps through one path, for a sanitizer."""
+    wrong = checks.tiny(Library(arguments.library, arguments.cublas), arguments.tiny)
     print("tiny: done" if not wrong else f"tiny: wrong in {wrong}", flush=True)
     sys.exit(1 if wrong else 0)
 
@@ -155,17 +243,25 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", default="report", help="of the file in bench/results")
     parser.add_argument("--out", type=Path, help="the file, or a folder for it")
     parser.add_argument("--limit", type=float, default=525, help="seconds in all (%(default)s)")
-    parser.add_argument("--sections", nargs="+", choices=list(SECTIONS))
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "gpu")
+    parser.add_argument(
+        "--phases", nargs="+", choices=list(PHASES), help="only these; the report keeps the others"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer cases of each phase")
+    parser.add_argument(
+        "--build", type=Path, default=ROOT / "build" / "gpu",
+        help="the folder to build in; what cannot be built there may be in it already",
+    )  # fmt: skip
+    parser.add_argument("--no-build", action="store_true", help="all is in that folder already")
     parser.add_argument("--library", type=Path, help="a built one, in place of that of --build")
     parser.add_argument("--cublas", help="the cuBLAS to load, if not that of PyPI's packages")
     parser.add_argument(
-        "--no-torch", action="store_true", help="only what needs no GPU, on an emulated --library"
+        "--emulated", action="store_true", help="only what needs no GPU, on an emulated --library"
     )
     # How the script calls itself.
-    parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
+    parser.add_argument("--phase", choices=list(PHASES), help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=60, help=argparse.SUPPRESS)
-    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--tiny", metavar="PATH", help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
     file = f"gpu-{arguments.name}.json"
     if arguments.out is None:
@@ -174,17 +270,17 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         arguments.out /= file
     arguments.out = arguments.out.resolve()
     arguments.build = arguments.build.resolve()
-    if arguments.library is None:
-        arguments.library = build.library_in(arguments.build)
+    arguments.library = (arguments.library or build.library_in(arguments.build)).resolve()
     return arguments
 
 
 def main() -> None:
-    arguments: Any = parse()
+    arguments = parse()
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     if arguments.tiny:
         tiny(arguments)
-    elif arguments.section:
-        run_section(arguments, arguments.section)
+    elif arguments.phase:
+        run_phase(arguments, arguments.phase)
     else:
         run_all(arguments)
 

@@ -211,6 +211,13 @@ int unpad(int index, const void* padded, void* packed, const int64_t* offsets, i
   });
 }
 
+int add(int index, const lstmcore_cuda_sum* sum, void* stream, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    lstmcore::cuda::add(*sum, static_cast<cudaStream_t>(stream));
+  });
+}
+
 int record(int index, void* stream, void** event, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
@@ -261,6 +268,7 @@ const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI,
                                    copy_rows,
                                    pad,
                                    unpad,
+                                   add,
                                    record,
                                    passed};
 

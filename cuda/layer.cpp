@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include "host_data.h"
@@ -15,10 +16,15 @@ namespace {
 template <class S>
 class TypedLayer : public Layer {
   using A = Accumulator<S>;
+  static constexpr bool kMayPersist = !std::is_same<S, double>::value;
 
  public:
   TypedLayer(Context& context, const lstmcore_cuda_spec& spec, const lstmcore_cuda_weights& weights)
-      : context_(context), spec_(spec), weights_(spec, weights), stepwise_(context, spec_, weights_) {}
+      : context_(context),
+        spec_(spec),
+        weights_(spec, weights),
+        stepwise_(context, spec_, weights_),
+        persistent_(context, spec_, weights_) {}
   ~TypedLayer() override {
     const DeviceGuard guard(context_.index(), std::nothrow);
     context_.wait();  // what was enqueued reads the weights
@@ -35,7 +41,7 @@ class TypedLayer : public Layer {
                                   std::to_string(spec_.input_size));
     Context::Call call(context_, stream(args));
     std::int64_t chunk = chunk_steps<S>(spec_, plan, args.steps, N);
-    Scratch<S> scratch = take_scratch(call, plan, N, chunk);
+    Scratch<S> scratch = take_scratch(call, plan, args, chunk);
 
     if (args.lengths) {
       const std::vector<int> lengths(args.lengths, args.lengths + N);
@@ -44,17 +50,20 @@ class TypedLayer : public Layer {
     const bool stepwise = plan.path == LSTMCORE_CUDA_STEPWISE;
     if (stepwise && args.steps == 1 && N > 0 && N <= kFewRows) return stepwise_.run_cell(args, scratch);
     start_state(args, scratch);
+    if constexpr (kMayPersist)
+      if (!stepwise) persistent_.start(args, scratch);
     for (std::int64_t done = 0; done < args.steps; done += chunk) {
       const std::int64_t steps = std::min(chunk, args.steps - done);
       const std::int64_t first = args.reverse ? args.steps - done - steps : done;
       const Chunk part = multiply_inputs(args, scratch, first, steps);
       if (stepwise) {
         stepwise_.run(args, scratch, part, call);
-      } else if constexpr (sizeof(S) <= 4) {
-        run_persistent(spec_, weights_, args, plan, scratch, part, context_.fault());
-        std::swap(scratch.h, scratch.h_next);
+      } else if constexpr (kMayPersist) {
+        persistent_.run(args, plan, scratch, part);
       }
     }
+    if constexpr (kMayPersist)
+      if (!stepwise) persistent_.finish(args, scratch);
     if (args.c_n)
       copy(args.c_n, scratch.c, std::size_t(N * spec_.num_units) * sizeof(A), cudaMemcpyDeviceToDevice, args);
     if (args.h_n)
@@ -73,14 +82,15 @@ class TypedLayer : public Layer {
   }
 
   // For `chunk` steps, or for as many as the device has memory for: then `chunk` is those.
-  Scratch<S> take_scratch(Context::Call& call, const lstmcore_cuda_plan& plan, std::int64_t N,
-                          std::int64_t& chunk) const {
+  Scratch<S> take_scratch(Context::Call& call, const lstmcore_cuda_plan& plan,
+                          const lstmcore_cuda_forward& args, std::int64_t& chunk) const {
+    const bool y = args.y.data != nullptr;
     for (;; chunk = (chunk + 1) / 2) {
       Carver counting;
-      Scratch<S>(counting, spec_, plan, chunk, N);
+      Scratch<S>(counting, spec_, plan, chunk, args.batch, y);
       if (char* memory = call.scratch(counting.used(), chunk == 1)) {
         Carver carver(memory);
-        return Scratch<S>(carver, spec_, plan, chunk, N);
+        return Scratch<S>(carver, spec_, plan, chunk, args.batch, y);
       }
     }
   }
@@ -123,6 +133,7 @@ class TypedLayer : public Layer {
   lstmcore_cuda_spec spec_;
   LayerWeights<S> weights_;
   StepwisePath<S> stepwise_;
+  PersistentPath<S> persistent_;
 };
 
 }  // namespace

@@ -19,7 +19,7 @@ struct Costs {
   double cluster_us = 0.30;  // h to all of a cluster
   double grid_us = 0.80;     // h through L2
   double stepwise_us = 5.5;  // two launches inside a graph
-  double launch_us = 8.0;    // once per persistent launch
+  double launch_us = 8.0;    // once per persistent launch, and for what follows it with a projection
   double gemm_float32_tflops = 45, gemm_tf32_tflops = 250, gemm_half_tflops = 500, gemm_float64_tflops = 40;
   double weights_tb_per_s = 4.0;               // of R, read again in each step
   int full_clusters = 7;                       // clusters of 16 that run at once
@@ -48,15 +48,27 @@ double multiply_us(const Tiling& tiling, const lstmcore_cuda_plan& plan, const l
   return clocks_us(std::max(arithmetic, shared)) + cells;
 }
 
-double stepwise_us(const lstmcore_cuda_spec& spec, std::int64_t batch) {
+// Of a matrix product with this many weights, which are read for it if they are not at hand.
+double product_us(const lstmcore_cuda_spec& spec, std::int64_t batch, double weights, bool reads) {
   const double rate = spec.dtype == LSTMCORE_CUDA_FLOAT64   ? kCosts.gemm_float64_tflops
                       : spec.dtype != LSTMCORE_CUDA_FLOAT32 ? kCosts.gemm_half_tflops
                       : spec.math == LSTMCORE_CUDA_TF32     ? kCosts.gemm_tf32_tflops
                                                             : kCosts.gemm_float32_tflops;
-  const double weights = 4.0 * spec.num_units * (spec.num_proj ? spec.num_proj : spec.num_units);
   const double multiply = 2 * weights * batch / (rate * 1e6);
   const double read = weights * dtype_bytes(spec.dtype) / (kCosts.weights_tb_per_s * 1e6);
-  return kCosts.stepwise_us * (spec.num_proj ? 2 : 1) + std::max(multiply, read);
+  return reads ? std::max(multiply, read) : multiply;
+}
+
+double stepwise_us(const lstmcore_cuda_spec& spec, std::int64_t batch) {
+  const double H = double(spec.num_units), P = double(spec.num_proj);
+  const double step = kCosts.stepwise_us + product_us(spec, batch, 4 * H * (spec.num_proj ? P : H), true);
+  return spec.num_proj ? step + kCosts.stepwise_us + product_us(spec, batch, H * P, true) : step;
+}
+
+// What a persistent path takes for each step beside its kernel: its launch, and m P of all steps at once.
+double around_us(const lstmcore_cuda_spec& spec, std::int64_t steps, std::int64_t batch) {
+  const double launches = kCosts.launch_us * (spec.num_proj ? 2 : 1) / double(steps);
+  return launches + product_us(spec, batch, double(spec.num_units) * double(spec.num_proj), false);
 }
 
 bool fits(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling) {
@@ -90,11 +102,6 @@ double persistent_us(const lstmcore_cuda_device& device, const lstmcore_cuda_pla
   return waves * (kCosts.cell_us + exchange + multiply_us(tiling, plan, spec));
 }
 
-// What a persistent kernel cannot do at all.
-bool persistent_possible(const lstmcore_cuda_spec& spec) {
-  return spec.num_proj == 0 && spec.dtype != LSTMCORE_CUDA_FLOAT64;
-}
-
 bool kernel_possible(const lstmcore_cuda_spec& spec, int kernel) {
   if (spec.kernel && spec.kernel != kernel) return false;
   return kernel == LSTMCORE_CUDA_KERNEL_FMA || spec.dtype != LSTMCORE_CUDA_FLOAT32 ||
@@ -122,7 +129,7 @@ void improve(lstmcore_cuda_plan& best, const lstmcore_cuda_device& device, const
       if (path == LSTMCORE_CUDA_GRID)
         plan.exchange_bytes = std::size_t(plan.groups) * rows * round_up(tiling.h_words, 4) * 4;
       if (!fits(device, plan, tiling)) continue;
-      plan.estimated_step_us = persistent_us(device, plan, tiling, spec) + kCosts.launch_us / double(steps);
+      plan.estimated_step_us = persistent_us(device, plan, tiling, spec) + around_us(spec, steps, batch);
       if (best.path == 0 || plan.estimated_step_us < best.estimated_step_us) best = plan;
     }
   }
@@ -222,6 +229,10 @@ lstmcore_cuda_plan make_plan(const lstmcore_cuda_device& device, const lstmcore_
     for (int candidate = first; candidate <= last; ++candidate)
       for (const int kernel : {LSTMCORE_CUDA_KERNEL_FMA, LSTMCORE_CUDA_KERNEL_MMA})
         if (kernel_possible(spec, kernel)) improve(best, device, spec, steps, batch, candidate, kernel);
+  if (best.path == 0 && !persistent_possible(spec))
+    throw std::invalid_argument(spec.dtype == LSTMCORE_CUDA_FLOAT64
+                                    ? "path: float64 has the stepwise path alone"
+                                    : "path: proj_clip, with a projection, has the stepwise path alone");
   if (best.path == 0)
     throw std::invalid_argument("path: this one cannot run " + std::to_string(batch) + " rows of " +
                                 std::to_string(spec.num_units) + " units on " + device.name);

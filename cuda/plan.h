@@ -76,7 +76,12 @@ Tiling tiling_of(const lstmcore_cuda_plan& plan, const lstmcore_cuda_spec& spec)
 std::vector<std::uint32_t> pack_recurrent(const Tiling& tiling, std::int64_t H, const float* R, int dtype,
                                           int math = LSTMCORE_CUDA_IEEE);
 
-// Throws Error for sizes or a path that cannot be; see lstmcore_cuda_plan.
+// Whether any persistent path can run the layer, whatever its sizes: see PersistentPath for the projection.
+inline bool persistent_possible(const lstmcore_cuda_spec& spec) {
+  return spec.dtype != LSTMCORE_CUDA_FLOAT64 && !(spec.num_proj && spec.has_proj_clip);
+}
+
+// Throws std::invalid_argument for sizes or a path that cannot be; see lstmcore_cuda_plan.
 lstmcore_cuda_plan make_plan(const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec,
                              std::int64_t steps, std::int64_t batch, int path);
 

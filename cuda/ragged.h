@@ -1,10 +1,12 @@
-// Rows of different lengths one after the other, to and from the padded form that layers take.
+// Batches of rows of different lengths: to and from the padded form that layers take, and sums of two.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <cstddef>
 #include <cstdint>
+
+#include "lstmcore/cuda_abi.h"
 
 namespace lstmcore {
 namespace cuda {
@@ -23,6 +25,8 @@ struct Ragged {
 // `pad` writes zeros past a row's length.
 void pad(const Ragged& rows, cudaStream_t stream);
 void unpad(const Ragged& rows, cudaStream_t stream);
+// Adds in the accumulators' type. Throws std::invalid_argument for dtypes of which one is float64.
+void add(const lstmcore_cuda_sum& sum, cudaStream_t stream);
 
 }  // namespace cuda
 }  // namespace lstmcore

@@ -26,13 +26,23 @@ inline bool is_sticky(cudaError_t status) {
          (status >= cudaErrorHardwareStackError && status <= cudaErrorLaunchFailure);
 }
 
+// Why there is no GPU to use, in a sentence. CUDA calls a driver too old where there is none, too.
+inline std::string unavailable_text(cudaError_t status) {
+  if (status == cudaErrorNoDevice) return "there is no GPU";
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (driver == 0) return "NVIDIA's driver is not installed";
+  return "NVIDIA's driver is too old: it is for CUDA " + std::to_string(driver / 1000) + "." +
+         std::to_string(driver % 1000 / 10) + ", needed is CUDA " + std::to_string(CUDART_VERSION / 1000) +
+         " or newer";
+}
+
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // so that an error which is over does not turn up at the next launch
-  const auto kind = status == cudaErrorMemoryAllocation ? LSTMCORE_CUDA_OUT_OF_MEMORY
-                    : status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver
-                        ? LSTMCORE_CUDA_UNAVAILABLE
-                        : LSTMCORE_CUDA_FAILED;
+  if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver)
+    throw Error(LSTMCORE_CUDA_UNAVAILABLE, unavailable_text(status));
+  const auto kind = status == cudaErrorMemoryAllocation ? LSTMCORE_CUDA_OUT_OF_MEMORY : LSTMCORE_CUDA_FAILED;
   throw Error(kind, std::string(call) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status) +
                         (is_sticky(status) ? "; CUDA works again when the process is restarted" : ""));
 }

@@ -25,16 +25,16 @@ __global__ void __launch_bounds__(kStepThreads) gates_kernel(const __grid_consta
   finish_unit(args, options, pre, n, unit);
 }
 
-// One thread per output of a row.
+// One thread per output of a row and step.
 template <class S>
 __global__ void __launch_bounds__(kStepThreads) projection_kernel(const __grid_constant__ StepArgs<S> args) {
   const std::int64_t index = std::int64_t(blockIdx.x) * kStepThreads + threadIdx.x;
-  const std::int64_t n = index / args.P, column = index % args.P;
+  const std::int64_t row = index / args.P, column = index % args.P;
   wait_for_kernel_before();
-  if (index >= args.N * args.P) return;
+  if (index >= args.steps * args.N * args.P) return;
   Accumulator<S> h = args.projected[index];
   if (args.clip) h = clip(h, -args.clip_limit, args.clip_limit);
-  write_h(args, outputs_of(args), n, column, h);
+  write_h(args, outputs_of(args), args.position + row / args.N, row % args.N, column, h);
 }
 
 }  // namespace
@@ -50,14 +50,17 @@ void run_gates(const StepArgs<S>& args, cudaStream_t stream) {
 
 template <class S>
 void finish_projection(const StepArgs<S>& args, cudaStream_t stream) {
-  launch(projection_kernel<S>, {blocks_for(args.N * args.P), 0, args.overlaps}, stream, args);
+  launch(projection_kernel<S>, {blocks_for(args.steps * args.N * args.P), 0, args.overlaps}, stream, args);
 }
 
 bool kernels_can_wait() {
+  constexpr int kOldestDriver = 12030;  // of CUDA 12.3: older ones cannot have such launches in a graph
+  int driver = 0;
+  LSTMCORE_CUDA_CHECK(cudaDriverGetVersion(&driver));
   cudaFuncAttributes attributes{};
   LSTMCORE_CUDA_CHECK(
       cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(gates_kernel<float>)));
-  return attributes.ptxVersion >= 90;
+  return driver >= kOldestDriver && attributes.ptxVersion >= 90;
 }
 
 #define LSTMCORE_INSTANTIATE(S)                                 \

@@ -26,16 +26,17 @@ template <class S>
 struct StepArgs {
   using A = Accumulator<S>;
   std::int64_t N, H, P;
-  std::int64_t position;  // in the chunk
+  std::int64_t position;   // in the chunk
+  std::int64_t steps = 1;  // from there on, of finish_projection
   CellArgs<A> cell;
   const A* pre;  // x W + h R (run_fused: x W), [N, H, 4] with this distance between rows; may be null there
   std::int64_t pre_row;
   const A* c_before;   // [N, H], or null for zeros
   const S* h_before;   // [N, P], or null for zeros
   A* c;                // [N, H]; may be c_before
-  S* h;                // [N, P]; may be h_before, but in run_fused without a projection
+  S* h;                // [N, P]; may be h_before, but in run_fused without a projection; null: not wanted
   S* m;                // [N, H], h before its projection; null without one
-  const A* projected;  // [N, P]: m times the projection
+  const A* projected;  // [steps, N, P]: m times the projection
   bool clip;           // of the projection
   A clip_limit;
   StepOutputs outputs;
@@ -62,7 +63,7 @@ template <class S>
 void run_fused(const StepArgs<S>& args, const StepWeights<S>& weights, cudaStream_t stream);
 
 // Whether the code that the current device runs has wait_for_kernel_before, and not an older one that was
-// translated for it.
+// translated for it; and the driver can have kernels that overlap in a graph.
 bool kernels_can_wait();
 
 }  // namespace cuda

@@ -7,6 +7,7 @@
 
 #include "cell.h"
 #include "dtypes.h"
+#include "gemm.h"
 #include "plan.h"
 #include "status.h"
 
@@ -66,7 +67,9 @@ class LayerWeights {
       p_o_ = upload(stored<A>(from.p_o, H));
     }
     if (spec.num_proj) projection_ = upload(stored<S>(from.projection, H * P));
-    if (!spec.num_proj && sizeof(S) <= 4) host_R_.assign(from.R, from.R + 4 * H * H);
+    if (!persistent_possible(spec)) return;
+    host_R_.assign(from.R, from.R + P * 4 * H);
+    if (spec.num_proj) host_projection_.assign(from.projection, from.projection + H * P);
   }
 
   const S* W() const { return W_.template as<S>(); }                    // [I, H, 4]
@@ -88,20 +91,44 @@ class LayerWeights {
     return args;
   }
 
-  // R as a persistent kernel of this tiling wants it; packed when it is first asked for.
+  // R, with a projection the product of both, as a persistent kernel of this tiling wants it; packed when it
+  // is first asked for.
   const uint4* packed(const Tiling& tiling, int math) {
     const std::pair<bool, int> key(tiling.mma, tiling.units);
     auto found = packed_.find(key);
-    if (found == packed_.end())
+    if (found == packed_.end()) {
+      if (!host_projection_.empty()) fold();
       found = packed_.emplace(key, upload(pack_recurrent(tiling, H_, host_R_.data(), dtype_, math))).first;
+    }
     return found->second.template as<uint4>();
   }
 
  private:
+  // Puts the product of the projection and R in the place of R. In float64, and on the device: H P 4H
+  // multiply-adds would take the host seconds.
+  void fold() {
+    const std::int64_t P = std::int64_t(host_projection_.size()) / H_, width = 4 * H_;
+    const DeviceMemory projection =
+        upload(std::vector<double>(host_projection_.begin(), host_projection_.end()));
+    const DeviceMemory R = upload(std::vector<double>(host_R_.begin(), host_R_.end()));
+    std::vector<double> folded(std::size_t(H_ * width));
+    const DeviceMemory product(folded.size() * sizeof(double));
+    const Stream stream;  // which waits for no call
+    plain_gemm<double>(
+        {H_, width, P, projection.as<void>(), P, R.as<void>(), width, product.as<void>(), width},
+        stream.get());
+    LSTMCORE_CUDA_CHECK(
+        cudaMemcpyAsync(folded.data(), product.as<void>(), product.bytes(), cudaMemcpyDefault, stream.get()));
+    LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(stream.get()));
+    host_R_.assign(folded.begin(), folded.end());
+    host_projection_ = {};
+  }
+
   int dtype_;
   std::int64_t H_;
   DeviceMemory W_, R_, bias_, p_i_, p_f_, p_o_, projection_;
-  std::vector<float> host_R_;                            // [H, 4H], where there may be a persistent kernel
+  // Where there may be a persistent kernel: [P, 4H], [H, 4H] once it is folded; [H, P] until then.
+  std::vector<float> host_R_, host_projection_;
   std::map<std::pair<bool, int>, DeviceMemory> packed_;  // by kernel and units of a block
 };
 

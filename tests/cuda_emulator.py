@@ -57,8 +57,13 @@ class Emulator:
     def break_device(self, status=700):
         self._runtime.emulator_break(status)
 
+    def driver(self, version):
+        """The version of CUDA that the driver is for; 0: there is none."""
+        self._runtime.emulator_driver(version)
+
     def heal(self):
         self._runtime.emulator_break(0)
+        self.driver(13000)
         self.fail("", count=0)
 
     def allocations(self):

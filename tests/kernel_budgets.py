@@ -49,9 +49,11 @@ BUDGETS = (
     Budget(r"gates_kernel<double>", 80),
     Budget(r"gates_kernel<\w+>", 48),
     Budget(r"projection_kernel<\w+>", 40),
+    Budget(r"initial_h_kernel", 24),
     Budget(r"set_outputs_kernel", 40),
     Budget(r"move_kernel<[\w ]+>", 48),
     Budget(r"write_words_kernel", 40),
+    Budget(r"add_kernel<\w+, \w+>", 40),
 )
 
 Kernel = tuple[str, str]  # architecture, short name

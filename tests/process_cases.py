@@ -95,6 +95,7 @@ def serial_warnings(call: Callable[[], object]) -> int:
         call()
     mine = [w for w in caught if w.category is RuntimeWarning]
     assert all(MESSAGE in str(w.message) for w in mine), [str(w.message) for w in mine]
+    assert all(w.filename == __file__ for w in mine), [w.filename for w in mine]
     return len(mine)
 
 

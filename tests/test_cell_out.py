@@ -40,20 +40,29 @@ def test_c_may_be_updated_in_place():
     assert new.c is state.c
 
 
+C, H = r"out\[0\] \(c\): ", r"out\[1\] \(h\): "
+READ_ONLY = np.zeros((4, 3), np.float32)
+READ_ONLY.flags.writeable = False
+
+
+@pytest.mark.parametrize("built", [False, True])
 @pytest.mark.parametrize(
     ("c", "h", "error", "words"),
     [
-        (np.empty((4, 4), np.float32), np.empty((4, 3), np.float32), ValueError, "state_out"),
-        (np.empty((4, 5), np.float32), np.empty((3, 3), np.float32), ValueError, "out"),
-        (np.empty((4, 5), np.float64), np.empty((4, 3), np.float32), TypeError, "state_out"),
-        (np.empty((5, 4), np.float32).T, np.empty((4, 3), np.float32), ValueError, "state_out"),
-        ([0.0], np.empty((4, 3), np.float32), TypeError, "list for c"),
-        (np.empty((4, 5), np.float32), None, TypeError, "NoneType for h"),
-        (np.ma.zeros((4, 5), np.float32), np.empty((4, 3), np.float32), TypeError, "Masked"),
+        (np.empty((4, 4), np.float32), np.empty((4, 3), np.float32), ValueError, C + "expected"),
+        (np.empty((4, 5), np.float32), np.empty((3, 3), np.float32), ValueError, H + "expected"),
+        (np.empty((4, 5), np.float64), np.empty((4, 3), np.float32), TypeError, C + ".*float64"),
+        (np.empty((5, 4), np.float32).T, np.empty((4, 3), np.float32), ValueError, C + ".*contig"),
+        (np.empty((4, 5), np.float32), READ_ONLY, ValueError, H + ".*writable"),
+        ([0.0], np.empty((4, 3), np.float32), TypeError, C + ".* received list"),
+        (np.empty((4, 5), np.float32), None, TypeError, H + ".* received NoneType"),
+        (np.ma.zeros((4, 5), np.float32), np.empty((4, 3), np.float32), TypeError, C + ".*Masked"),
     ],
 )
-def test_out_that_does_not_fit(c, h, error, words):
+def test_out_that_does_not_fit(c, h, error, words, built):
     cell, x, state = make()
+    if built:
+        cell(x, state)
     before = [part.copy() for part in state]
     with pytest.raises(error, match=words):
         cell(x, state, out=(c, h))
@@ -63,8 +72,15 @@ def test_out_that_does_not_fit(c, h, error, words):
 
 def test_out_over_an_input():
     cell, x, state = make()
-    with pytest.raises(ValueError, match="out"):
-        cell(x, state, out=(np.empty((4, 5), np.float32), state.h))
+    cell(x, state)
+    both = np.empty((4, 8), np.float32)
+    for out, words in (
+        ((np.empty((4, 5), np.float32), state.h), r"out\[1\] \(h\) and h of state may not share"),
+        ((x.reshape(-1)[:20].reshape(4, 5), np.empty((4, 3), np.float32)), "and inputs may not"),
+        ((both.reshape(-1)[:20].reshape(4, 5), both.reshape(-1)[19:31].reshape(4, 3)), "and out"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cell(x, state, out=out)
 
 
 def test_out_for_cells_that_have_none():

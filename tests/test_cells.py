@@ -264,7 +264,9 @@ def test_sequence_seam_equals_stepping(is_tuple, time_major, reverse):
     state = (c, h) if is_tuple else np.concatenate([c, h], axis=1)
     given = np.ascontiguousarray(x.swapaxes(0, 1)) if time_major else x
     assert cell._native_sequence
-    y, final = cell._run_sequence(given, state, lengths, time_major=time_major, reverse=reverse)
+    y, final = cell._run_sequence(
+        given, state, lengths, where=None, time_major=time_major, reverse=reverse
+    )
     y = y.swapaxes(0, 1) if time_major else y
     expected = reference.forward(reference_cell(cell), x, c, h, lengths, reverse=reverse)
     assert tolerances.error(y, expected.y) <= 2e-6

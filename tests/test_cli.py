@@ -109,6 +109,7 @@ def test_info_json_is_json_with_the_promised_keys_and_nothing_else() -> None:
         "build": ["compiler", "isa_baseline", "isa_compiled"],
         "cpu": ["isa", "isa_error", "isa_forced", "isa_found", "name"],
         "threads": ["number", "reason"],
+        "gpu": ["devices", "why_not"],
         "memory": ["workspace_bytes"],
         "optional_packages": ["h5py", "onnx", "rich", "safetensors"],
     }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -190,3 +194,32 @@ def test_activate() -> None:
         _core.activate("tanh", np.zeros(3, np.float16))
     with pytest.raises(ValueError, match=r"^x: expected"):
         _core.activate("tanh", np.zeros(6)[::2])
+
+
+@pytest.mark.parametrize("kind", [time.struct_time, os.stat_result, type(sys.flags), bool, list])
+def test_kinds_of_states_that_are_no_classes_of_tuples(kind: type) -> None:
+    lstm = _core.Lstm(np.ones((5, 8), np.float32), np.ones(8, np.float32), num_units=2)
+    c = np.zeros((N, 2), np.float32)
+    with pytest.raises(TypeError, match="state_type: expected a class of tuples, got "):
+        lstm.cell_step(np.zeros((N, 3), np.float32), (c, c), kind)
+
+
+UNMADE: dict[str, Callable[[type], Any]] = {
+    "Lstm": lambda T: T.__new__(T).input_size,
+    "Lstm.cell_step": lambda T: T.__new__(T).cell_step(
+        np.zeros((1, 3), np.float32), 2 * (np.zeros((1, 2), np.float32),), tuple
+    ),
+    "Lstm in a stack": lambda T: _core.Stack([(T.__new__(T), None)]),
+    "Stack": lambda T: T.__new__(T).forward(np.zeros((1, 1, 3), np.float32), ()),
+    "StreamBank": lambda T: T.__new__(T).trim(),
+    "DeviceArray": lambda T: T.__new__(T).shape,
+    "CudaLibrary": lambda T: T.__new__(T).device_count(),
+    "CudaContext": lambda T: T.__new__(T).synchronize(0),
+    "CudaLayer": lambda T: T.__new__(T).plan(1, 1),
+}
+
+
+@pytest.mark.parametrize("name", UNMADE)
+def test_objects_whose_constructor_was_not_called(name: str) -> None:
+    with pytest.raises(TypeError, match="constructor was not called"):
+        UNMADE[name](getattr(_core, re.match(r"\w+", name)[0]))

@@ -1,6 +1,9 @@
 """Models on a GPU, through the emulator of tests/cuda: the real sources, run on the CPU."""
 
+import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 import lstmcore
 from cuda_emulator import run
 from lstmcore import cuda
+from lstmcore.app import info
 
 TOLERANCES = {"float32": 2e-6, "float64": 2e-6, "float16": 3e-3, "bfloat16": 1.5e-2}
 
@@ -26,17 +30,24 @@ def relative_error(got, want):
     return np.linalg.norm(got - want) / np.linalg.norm(want)
 
 
+def flat(results):
+    if isinstance(results, np.ndarray):
+        return [results]
+    return [array for part in results for array in flat(part)]
+
+
 def close(got, want, dtype):
     assert relative_error(got, want) < TOLERANCES[dtype]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("path", ["auto", "stepwise", "block", "cluster", "grid"])
-def test_as_on_the_cpu(gpu, dtype, path):
+@pytest.mark.parametrize("num_proj", [None, 7])
+def test_as_on_the_cpu(gpu, dtype, path, num_proj):
     if dtype == "float64" and path not in ("auto", "stepwise"):
         pytest.skip("float64 has the stepwise path alone")
-    lstm, x, lengths = model(), inputs(4, 6, 5), [6, 0, 3, 5]
-    state = [(inputs(4, 13) / 9, inputs(4, 13) / 7) for _ in range(2)]
+    lstm, x, lengths = model(num_proj=num_proj), inputs(4, 6, 5), [6, 0, 3, 5]
+    state = [(inputs(4, 13) / 9, inputs(4, num_proj or 13) / 7) for _ in range(2)]
     want, want_state = lstm(x, lengths, state, "hc", return_state=True)
     kind = np.float64 if dtype == "float64" else np.float32
     given = [tuple(part.astype(kind) for part in pair) for pair in state]
@@ -71,6 +82,23 @@ def test_two_directions_and_a_projection(gpu, time_major):
     lstm, x = model(bidirectional=True, num_proj=6, proj_clip=0.2), inputs(6, 6, 5)
     want = lstm(x, [6, 2, 0, 6, 1, 5], time_major=time_major)
     close(lstm.to("cuda")(x, [6, 2, 0, 6, 1, 5], time_major=time_major), want, "float32")
+
+
+@pytest.mark.parametrize("path", ["block", "cluster", "grid"])
+def test_a_projection_at_the_persistent_paths(gpu, path):
+    options = {"num_layers": 2, "bidirectional": True, "num_proj": 5, "use_peepholes": True}
+    lstm, x = lstmcore.LSTM(10, 19, seed=3, **options), inputs(5, 9, 10)
+    lengths = [9, 0, 4, 1, 8]
+    state = lstm(x[::-1], return_state=True)[1]
+    on_gpu = lstm.to("cuda")
+    for outputs in ("all", "hc", "c", "last"):
+        want, want_state = lstm(x, lengths, state, outputs, return_state=True)
+        got, got_state = on_gpu(x, lengths, state, outputs, return_state=True, path=path)
+        for a, b in zip(flat(got) + flat(got_state), flat(want) + flat(want_state), strict=True):
+            close(a, b, "float32")
+    out = cuda.asarray(x)
+    on_gpu(out, lengths, state, out=out, path=path)
+    close(cuda.asnumpy(out), lstm(x, lengths, state), "float32")
 
 
 def test_arrays_on_the_gpu_stay_there(gpu):
@@ -148,7 +176,16 @@ def test_bfloat16_rounds_to_even():
         (lambda m, x: m.to("cuda")(x, [9, 1]), ValueError, r"lengths\[0\]"),
         (lambda m, x: m.to("cuda")(x, [1]), ValueError, "lengths: expected 2"),
         (lambda m, x: m.to("cuda")(x, path="fast"), ValueError, "path: expected one of"),
-        (lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"), ValueError, "path"),
+        (
+            lambda m, x: m.to("cuda", "float64")(x.astype("f8"), path="grid"),
+            ValueError,
+            "path: float64 has the stepwise path alone",
+        ),
+        (
+            lambda m, x: model(num_proj=4, proj_clip=0.2).to("cuda")(x, path="block"),
+            ValueError,
+            "path: proj_clip, with a projection, has the stepwise path alone",
+        ),
         (lambda m, x: m.to("cuda")([[1.0]]), TypeError, "x must be a NumPy array"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, device=1)), ValueError, "got one on cuda:1"),
         (lambda m, x: m.to("cuda")(cuda.asarray(x, "float16")), TypeError, "expected float32"),
@@ -188,3 +225,60 @@ def test_nothing_of_it_is_imported_before_it_is_wanted():
         "assert lstmcore.cuda.device_count() >= 0"
     )
     run([sys.executable, "-c", code])
+
+
+# ---- Where there is a GPU, and where there is none
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason"),
+    [
+        (0, "NVIDIA's driver is not installed"),
+        (11040, "NVIDIA's driver is too old: it is for CUDA 11.4, needed is CUDA 12 or newer"),
+    ],
+)
+def test_a_driver_that_will_not_do(gpu, driver, reason):
+    gpu.driver(driver)
+    assert cuda.why_not() == reason
+    assert (cuda.is_available(), cuda.device_count(), cuda.devices()) == (False, 0, [])
+    with pytest.raises(RuntimeError, match=f"^device='cuda': {reason}$"):
+        model().to("cuda")
+    assert info.as_text(info.collect()).count(f"none: {reason}") == 1
+    auto = lstmcore.LSTM(5, 13, seed=3, device="auto", device_dtype="float16", math="tf32")
+    assert auto.device == "cpu"
+    assert auto(inputs(2, 3, 5)).dtype == np.float32
+
+
+def test_no_gpu_in_the_machine(gpu):
+    gpu.fail("cudaGetDeviceCount", count=1000, status=100)
+    assert cuda.why_not() == "there is no GPU"
+
+
+def test_built_without_cuda(monkeypatch):
+    monkeypatch.delenv("LSTMCORE_CUDA_LIBRARY", raising=False)
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(RuntimeError, match=r"built without CUDA .*LSTMCORE_CUDA=ON' in its"):
+        model().to("cuda")
+
+
+def test_info_about_gpus(gpu):
+    report = json.loads(info.as_json(info.collect()))
+    assert report["gpu"]["why_not"] is None
+    assert [sorted(device) for device in report["gpu"]["devices"]] == 2 * [
+        ["compute_capability", "memory", "multiprocessors", "name"]
+    ]
+    assert re.search(
+        r"^cuda:1 +\S.*, compute capability 9\.0, ", info.as_text(report), re.MULTILINE
+    )
+
+
+def test_asnumpy_of_other_arrays(gpu):
+    x = inputs(2, 3)
+    assert cuda.asnumpy(x) is x
+    assert cuda.asnumpy(x, np.float64).dtype == np.float64
+    assert cuda.asnumpy(x[0, 0]) == x[0, 0]
+    for other in (None, [1.0], cuda):
+        with pytest.raises(
+            TypeError, match=r"^array: expected a lstmcore\.cuda\.DeviceArray or a N"
+        ):
+            cuda.asnumpy(other)

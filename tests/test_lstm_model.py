@@ -382,3 +382,25 @@ class TestStreams:
     def test_backward_directions_wait_for_the_end(self) -> None:
         with pytest.raises(TypeError, match="layer 0 of lstm runs backwards"):
             lstmcore.Stream(model_of("bidirectional"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: LSTM(3, 4, device_dtype="float16"), "device_dtype: 'float16' is for a GPU"),
+        (lambda m: LSTM(3, 4, device_dtype="float32"), "device_dtype: 'float32' is for a GPU"),
+        (lambda m: LSTM(3, 4, device="cpu", math="tf32"), "math: 'tf32' is for a GPU"),
+        (lambda m: m.to("cpu", dtype="float64"), "dtype: 'float64' is for a GPU"),
+        (lambda m: m.to("cpu", math="tf32x3"), "math: 'tf32x3' is for a GPU"),
+        (
+            lambda m: lstmcore.load("none.pt", device_dtype="bfloat16"),
+            "device_dtype: 'bfloat16' is",
+        ),
+        (lambda m: lstmcore.open_models("none.pt", math="tf32"), "math: 'tf32' is for a GPU"),
+        (lambda m: m.to("cpu", dtype="int8"), "dtype: expected one of float32, "),
+        (lambda m: m.to("auto", math="fast"), "math: expected one of ieee, "),
+    ],
+)
+def test_what_only_a_gpu_has(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call(LSTM(3, 4))

@@ -60,20 +60,25 @@ def _fields(declaration: str, known: dict[str, Any]) -> list[tuple[str, Any]]:
 STRUCTURES = read_structures(HEADER.read_text(encoding="utf-8"))
 
 
-def cublas_folder() -> Path | None:
-    """That of PyPI's packages, or of the toolkit."""
+def cublas_folders() -> list[Path]:
+    """Those of PyPI's packages, then that of the toolkit."""
     places = [Path(entry or ".") / "nvidia" / "cu13" / "lib" for entry in sys.path]
     places += [Path(entry or ".") / "nvidia" / "cublas" / "lib" for entry in sys.path]
     homes = (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda")
     places += [Path(home) / "lib64" for home in homes if home]
-    return next((place for place in places if any(place.glob("libcublasLt.so*"))), None)
+    return [place for place in dict.fromkeys(places) if any(place.glob("libcublasLt.so*"))]
+
+
+def cublas_files() -> list[Path]:
+    """Every cuBLASLt 12 or 13 at hand, the one to take first."""
+    files = [f for place in cublas_folders() for f in sorted(place.glob("libcublasLt.so.1?"))[::-1]]
+    return list({file.resolve(): file for file in files}.values())
 
 
 def load_cublas() -> None:
     """So that the library finds it in the process."""
-    folder = cublas_folder()
-    if folder and (found := sorted(folder.glob("libcublasLt.so.1?"))):
-        ctypes.CDLL(str(found[-1]), mode=ctypes.RTLD_GLOBAL)
+    for file in cublas_files()[:1]:
+        ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
 
 
 def to_bits(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -96,9 +101,10 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class Library:
-    """The functions of one liblstmcore_cuda.so, and a context on its first GPU."""
+    """The functions of one liblstmcore_cuda.so, and a context on one of its GPUs."""
 
-    def __init__(self, file: Path | str, cublas: str | None = None) -> None:
+    def __init__(self, file: Path | str, cublas: str | None = None, index: int = 0) -> None:
+        self.index = index
         if cublas is None:
             load_cublas()
         text = HEADER.read_text(encoding="utf-8")
@@ -114,9 +120,9 @@ class Library:
         self._calls: dict[str, Any] = {}
         self.context = ctypes.c_void_p()
         name = cublas.encode() if cublas else None
-        self.call("create_context", ctypes.c_int(0), name, ctypes.byref(self.context))
+        self.call("create_context", ctypes.c_int(index), name, ctypes.byref(self.context))
         self.device = STRUCTURES["lstmcore_cuda_device"]()
-        self.call("device", ctypes.c_int(0), ctypes.byref(self.device))
+        self.call("device", ctypes.c_int(index), ctypes.byref(self.device))
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls a function that takes ``error`` last; RuntimeError with its text."""
@@ -125,6 +131,17 @@ class Library:
         if status := self._calls[name](*arguments, self._error):
             reason = self._error.value.decode(errors="replace")
             raise RuntimeError(f"{name}: status {status}: {reason}")
+
+    def device_count(self) -> int:
+        count = ctypes.c_int()
+        self.call("device_count", ctypes.byref(count))
+        return count.value
+
+    def cublas_version(self) -> int:
+        """As 10000 major + 100 minor + patch; 0 without one."""
+        version = ctypes.c_int()
+        self.call("cublas_version", self.context, ctypes.byref(version))
+        return version.value
 
     def synchronize(self, stream: int = 0) -> None:
         self.call("synchronize", self.context, ctypes.c_void_p(stream))
@@ -138,19 +155,19 @@ class Array:
         self.host_dtype = np.dtype(np.uint16 if dtype == "bfloat16" else dtype)
         self.bytes = int(np.prod(self.shape)) * self.host_dtype.itemsize
         self.pointer = ctypes.c_void_p()
-        size = ctypes.c_size_t(self.bytes)
-        library.call(
-            "allocate", ctypes.c_int(0), size, ctypes.c_void_p(), ctypes.byref(self.pointer)
-        )
+        size, index = ctypes.c_size_t(self.bytes), ctypes.c_int(library.index)
+        library.call("allocate", index, size, ctypes.c_void_p(), ctypes.byref(self.pointer))
 
     def __del__(self) -> None:
         if self.pointer:
-            self.library.call("release", ctypes.c_int(0), self.pointer, ctypes.c_void_p())
+            index = ctypes.c_int(self.library.index)
+            self.library.call("release", index, self.pointer, ctypes.c_void_p())
 
     def _copy(self, to: Any, source: Any) -> None:
-        none = ctypes.c_void_p()
-        size = ctypes.c_size_t(self.bytes)
-        self.library.call("copy", ctypes.c_int(0), to, source, size, none)
+        index, size, none = (
+            ctypes.c_int(self.library.index), ctypes.c_size_t(self.bytes), ctypes.c_void_p(),
+        )  # fmt: skip
+        self.library.call("copy", index, to, source, size, none)
         self.library.synchronize()
 
     def write(self, values: np.ndarray) -> Array:

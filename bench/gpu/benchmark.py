@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,20 @@ import timing
 from abi import PATHS, Array, Library
 from layer import Layer, dtype_and_math, reference
 from sections import Section
-from shapes import MODES, Shape, floor_us, goal
+from shapes import Shape, floor_us, goal
 
 INPUTS = 3  # sets of arrays, taken in turn: no call finds its own in the caches alone
 PER_MEASUREMENT = 0.5  # seconds, at most
 
 
-def benchmark(library: Library, section: Section, shapes: tuple[Shape, ...], timer: Any) -> None:
-    for shape in shapes:
-        for mode in MODES:
+def benchmark(
+    library: Library, section: Section, shapes: Sequence[Shape], modes: Sequence[str], timer: Any
+) -> None:
+    section.put(timer=type(timer).__name__, torch=timing.torch_versions(timer.torch))
+    for mode in modes:  # of each mode all shapes: what is cut short has seen each shape
+        for shape in shapes:
+            if section.has_row(shape=shape.name, mode=mode):
+                continue
             if not section.enough(4):
                 section.say("cut short")
                 return
@@ -42,10 +47,15 @@ def _cell(library: Library, section: Section, shape: Shape, mode: str, timer: An
     row.update(floor_us=round(floor_us(shape, mode), 1), target_us=shape.target_us(mode))
     row["goal"] = goal(shape, mode)
 
-    def attempt(what: str, work: Callable[[], Any]) -> Any:
-        result = section.attempt(f"{shape.name} {mode} {what}", work)
+    def attempt(what: str, work: Callable[[], Any], family: str = "") -> Any:
+        name = f"{shape.name} {mode} {what}"
+        result = section.attempt(name, work, family)
         if result is None:
-            row["errors"][what] = section.data["errors"][-1]["error"][:300]
+            known = [*section.data.get("lost", []), *section.data.get("errors", [])]
+            reasons = [
+                entry.get("why") or entry["error"] for entry in known if entry["what"] == name
+            ]
+            row["errors"][what] = (reasons or [f"too many of {family} were lost"])[-1][:300]
         return result
 
     row["ours"] = attempt(
@@ -76,8 +86,8 @@ def _both_ways(timer: Any, calls: list[timing.Call], what: str, attempt: Any) ->
         )
         if graph:
             result["captured"] = graph
-    result["best_us"] = min(part["gpu_us"] for part in result.values())
-    return result
+    best = min(result, key=lambda way: result[way]["gpu_us"])
+    return {**result, "best": best, "best_us": result[best]["gpu_us"]}
 
 
 def _ours(
@@ -95,7 +105,11 @@ def _ours(
             continue
         calls = [layer.call(x, path=path) for x in arrays]
         current = [lambda c=c: c.run(timer.current_stream()) for c in calls]
-        measured = attempt(path, lambda: _both_ways(timer, current, path, attempt))  # noqa: B023
+        measured = attempt(
+            path,
+            lambda: _both_ways(timer, current, path, attempt),  # noqa: B023
+            family=plan["path"],
+        )
         if measured is None:
             continue
         if path == "auto":

@@ -1,28 +1,47 @@
-"""Builds the library, its test program and the calibration for the GPU at hand."""
+"""Builds the library, its test programs and what is measured without it, for the GPU at hand.
+
+Where there is no GPU, for one that is named, to be carried to it:
+
+    python3 bench/gpu/build.py build/gpu --architecture 90a
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import processes
 from abi import ROOT
-from sections import Section
+from sections import Report, Section
+
+TESTS = tuple(
+    f"test_{name}_device" for name in ("cuda", "full_memory", "mma", "projection", "stepwise")
+)
+PROGRAMS = ("calibrate", "overlap")  # of one source file each, in bench/gpu
+
+
+def tool(name: str) -> str | None:
+    """On PATH, beside this Python, or in CUDA's toolkit."""
+    homes = (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda")
+    places = [sysconfig.get_path("scripts"), *(f"{home}/bin" for home in homes if home)]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(places))
 
 
 def nvcc() -> str:
-    home = os.environ.get("CUDA_PATH") or os.environ.get("CUDA_HOME") or "/usr/local/cuda"
-    found = shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
-    if not found:
-        raise RuntimeError("nvcc is neither on PATH nor under CUDA_PATH or /usr/local/cuda")
-    return found
+    if found := tool("nvcc"):
+        return found
+    raise RuntimeError("nvcc is neither on PATH nor under CUDA_PATH or /usr/local/cuda")
 
 
 def cmake() -> list[str]:
-    if found := shutil.which("cmake"):
+    if found := tool("cmake"):
         return [found]
     if importlib.util.find_spec("cmake"):
         return [sys.executable, "-m", "cmake"]
@@ -47,23 +66,25 @@ def compute_capability() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def run(section: Section, command: list[str | Path], **options: object) -> str:
+def run(section: Section, command: list[str | Path]) -> str:
     """The output; RuntimeError with its end where the command fails or takes too long."""
     words = [str(part) for part in command]
     section.say(" ".join(words)[:160])
-    limit = max(section.left, 5)
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=limit, **options)  # type: ignore[call-overload]
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"{words[0]}: not done after {limit:.0f} s") from error
-    if done.returncode:
-        raise RuntimeError(f"{words[0]} ended with {done.returncode}: "
-                           f"{(done.stdout + done.stderr)[-1500:]}")  # fmt: skip
-    return str(done.stdout)
+    done = processes.run(words, max(section.left, 5))
+    if done.reason:
+        raise RuntimeError(f"{words[0]}: {done.reason}: {done.output[-1500:]}")
+    return done.output
 
 
 def library_in(folder: Path) -> Path:
     return folder / "cuda" / "liblstmcore_cuda.so"
+
+
+def program(folder: Path, name: str) -> Path:
+    """One that was built; RuntimeError where it was not."""
+    if found := sorted(path for path in folder.rglob(name) if path.is_file()):
+        return found[0]
+    raise RuntimeError(f"there is no {name} in {folder}")
 
 
 def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
@@ -73,6 +94,7 @@ def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
         "-DLSTMCORE_CUDA=ON",
         "-DLSTMCORE_TESTS=ON",
         "-DLSTMCORE_BENCH=OFF",
+        "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",  # the folder may be carried elsewhere
         f"-DLSTMCORE_CUDA_ARCHITECTURES={architectures}",
         f"-DCMAKE_CUDA_COMPILER={nvcc()}",
         f"-DLSTMCORE_PYTHON={'ON' if python else 'OFF'}",
@@ -82,46 +104,83 @@ def configure(section: Section, folder: Path, arch: str, python: bool) -> None:
 
         options.append(f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
         options.append(f"-DPython_EXECUTABLE={sys.executable}")
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    ninja = tool("ninja")
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
     run(section, [*cmake(), "-S", ROOT, "-B", folder, *generator, *options])
 
 
-def build(section: Section, folder: Path) -> None:
-    """The library first: what else fails leaves it there."""
-    arch = architecture(*compute_capability())
+def build(section: Section, folder: Path, arch: str | None = None) -> None:
+    """The library first: what else fails leaves it there. Or all of it may be there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arch = arch or section.attempt(
+        "compute capability", lambda: architecture(*compute_capability())
+    )
     section.put(architecture=arch)
+    with ThreadPoolExecutor() as others:
+        if arch:
+            for name in PROGRAMS:
+                others.submit(
+                    section.succeeds,
+                    name,
+                    lambda n=name: compile_program(section, folder, n, arch),
+                )
+            section.attempt("cmake", lambda: build_by_cmake(section, folder, arch))
+    if not library_in(folder).exists():
+        raise RuntimeError("there is no library")
+    section.put(library_bytes=library_in(folder).stat().st_size)
+
+
+def build_by_cmake(section: Section, folder: Path, arch: str) -> None:
     python = importlib.util.find_spec("pybind11") is not None
     if python:  # Python's headers may be missing all the same
         what = "with Python"
         python = section.attempt(what, lambda: configure(section, folder, arch, True) or True)
     if not python:
         configure(section, folder, arch, False)
+    section.put(python=bool(python))
     jobs = str(os.cpu_count() or 2)
-    for target in ["lstmcore_cuda", "test_cuda_device", *(["_core"] if python else [])]:
+    for target in ["lstmcore_cuda", "device_tests", *(["_core"] if python else [])]:
         command = [*cmake(), "--build", folder, "--parallel", jobs, "--target", target]
         if section.attempt(target, lambda: run(section, command)) is not None:  # noqa: B023
             section.row(target=target, after_s=round(section.elapsed, 1))
-        if target == "lstmcore_cuda":
-            section.attempt("calibrate", lambda: calibration(section, folder, arch))
-    if not library_in(folder).exists():
-        raise RuntimeError("there is no library")
-    section.put(library_bytes=library_in(folder).stat().st_size, python=bool(python))
 
 
-def calibration(section: Section, folder: Path, arch: str) -> None:
-    source = ROOT / "bench" / "gpu" / "calibrate.cu"
-    run(section, [nvcc(), "-std=c++17", "-O3", f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'src'}",
+def compile_program(section: Section, folder: Path, name: str, arch: str) -> None:
+    source = ROOT / "bench" / "gpu" / f"{name}.cu"
+    run(section, [nvcc(), "-std=c++17", "-O3", "--fmad=false", "--expt-relaxed-constexpr",
+                  f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'src'}", f"-I{ROOT / 'include'}",
                   f"-gencode=arch=compute_{arch},code=sm_{arch}",
-                  source, "-o", folder / "calibrate"])  # fmt: skip
-    section.row(target="calibrate")
+                  source, "-o", folder / name])  # fmt: skip
+    section.row(target=name)
 
 
-def package(folder: Path) -> Path:
+def package(folder: Path, library: Path) -> Path:
     """lstmcore as a folder to put on sys.path: its Python files with what was built."""
     place = folder / "package"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(ROOT / "python" / "lstmcore", place / "lstmcore")
-    (module,) = folder.glob("_core*.so")
-    for file in (module, library_in(folder)):
-        shutil.copy(file, place / "lstmcore")
+    shutil.copytree(
+        ROOT / "python" / "lstmcore", place / "lstmcore",
+        ignore=shutil.ignore_patterns("__pycache__", "*.so"),
+    )  # fmt: skip
+    shutil.copy(
+        program(folder, f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"), place / "lstmcore"
+    )
+    shutil.copy(library, place / "lstmcore" / "liblstmcore_cuda.so")
     return place
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--architecture", help="as nvcc names it: 80, 90a; that of the GPU at hand")
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    section = Section(Report(folder / "build.json"), "build", 3600)
+    build(section, folder, arguments.architecture)
+    section.finish()
+    if errors := section.data.get("errors"):
+        sys.exit(f"{len(errors)} errors: {folder / 'build.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -179,6 +179,75 @@ __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int bloc
 #endif
 }
 
+__device__ __forceinline__ std::uint64_t clocks() {
+  std::uint64_t count;
+  asm volatile("mov.u64 %0, %%clock64;" : "=l"(count));
+  return count;
+}
+
+// times[0]: nanoseconds, times[1]: clocks, of rounds in which a block does what BlockExchange does.
+__global__ void __launch_bounds__(kBlockThreads) block_kernel(int rounds, std::uint64_t* times) {
+  auto* words = reinterpret_cast<std::uint32_t*>(dynamic_shared());
+  const std::uint64_t start = nanoseconds(), first = clocks();
+  std::uint32_t value = threadIdx.x;
+  for (int k = 0; k < rounds; ++k) {
+    words[(k & 1) * kBlockThreads + int(threadIdx.x)] = value;
+    __syncthreads();
+    value += words[(k & 1) * kBlockThreads + (int(threadIdx.x) + 37) % kBlockThreads];
+  }
+  if (threadIdx.x == 0) {
+    times[0] = nanoseconds() - start;
+    times[1] = clocks() - first;
+    times[2] = value;
+  }
+}
+
+// times[1]: clocks of `rounds` times four products in each of a block's warps, which do not wait for one another.
+template <class O>
+__global__ void __launch_bounds__(kBlockThreads) products_kernel(int rounds, std::uint64_t* times) {
+  float sums[4][4] = {};
+  const uint4 a = make_uint4(threadIdx.x, threadIdx.x + 1, threadIdx.x + 2, threadIdx.x + 3);
+  __syncthreads();
+  const std::uint64_t first = clocks();
+#pragma unroll 4
+  for (int k = 0; k < rounds; ++k)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) mma(sums[i], a, threadIdx.x, threadIdx.x + unsigned(i), O{});
+  __syncthreads();
+  const std::uint64_t last = clocks();
+  float sum = 0;
+  for (int i = 0; i < 16; ++i) sum += sums[i / 4][i % 4];
+  if (threadIdx.x == 0) times[1] = last - first;
+  if (sum == 12345.0f) times[2] = 1;
+}
+
+void measure_blocks(cudaStream_t stream) {
+  constexpr int kTurns = 20000;
+  const Memory times(3 * 8);
+  const auto run = [&](auto kernel, std::uint64_t (&result)[3]) {
+    for (int k = 0; k < 3; ++k)  // the clocks go up
+      launch(kernel, 1, 1, 2 * kBlockThreads * 4, stream, kTurns, times.as<std::uint64_t>());
+    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+    check(cudaMemcpy(result, times.data, sizeof result, cudaMemcpyDeviceToHost), "cudaMemcpy");
+  };
+  std::uint64_t result[3];
+  part("block_exchange", [&] {
+    run(block_kernel, result);
+    print("clock", double(result[1]) / double(result[0]), "GHz");
+    print("block_exchange", double(result[0]) * 1e-3 / kTurns, "us");
+  });
+  // Two warps share a part of the multiprocessor.
+  const auto clocks_of = [&](const char* name, auto kernel) {
+    part(name, [&] {
+      run(kernel, result);
+      print(name, double(result[1]) / (2.0 * 4 * kTurns), "clocks");
+    });
+  };
+  clocks_of("mma_bfloat16", products_kernel<bfloat16>);
+  clocks_of("mma_float16", products_kernel<float16>);
+  clocks_of("mma_tf32", products_kernel<tf32>);
+}
+
 void measure_launches(cudaStream_t stream) {
   constexpr int kLaunches = 500;
   const auto launches = [&] {
@@ -241,7 +310,7 @@ void measure_clusters(cudaStream_t stream) {
           milliseconds(stream, [&] { launch(cluster_sync_kernel, blocks, blocks, 0, stream, kRounds); });
       print("cluster_sync" + name, time * 1e3 / kRounds, "us");
     });
-    for (const int words : {256, 1024})
+    for (const int words : {256, 1024, 4096})
       part("cluster_push" + name, [&] {
         const Memory fault(4);
         check(cudaMemsetAsync(fault.data, 0, 4, stream), "cudaMemsetAsync");
@@ -314,6 +383,7 @@ int main() {
     check(cudaStreamCreate(&stream), "cudaStreamCreate");
     print("multiprocessors", device.multiProcessorCount, "count");
     print("shared_per_block", double(device.sharedMemPerBlockOptin), "bytes");
+    part("blocks", [&] { measure_blocks(stream); });
     part("launches", [&] { measure_launches(stream); });
     measure_grids(stream, device.multiProcessorCount);
     if (device.major >= 9) part("clusters", [&] { measure_clusters(stream); });

@@ -2,7 +2,9 @@
 
     python3 bench/gpu/document.py bench/results/gpu-h100.json
 
-Only what a report holds is stated; one of an emulated library is refused. Needs matplotlib.
+Prints the constants for the planner in cuda/plan.cpp, and where its choice was not the fastest;
+``--costs`` prints that alone. The page states only what a report holds; one of an emulated library
+is refused. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import costs
 import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,15 +48,22 @@ def noise(row: dict[str, Any]) -> str:
     return f"{100 * max(spreads):.0f} %" if spreads else "-"
 
 
+def each_way(row: dict[str, Any], part: str) -> list[str]:
+    """Its time as called and as a graph."""
+    found = [(row.get(part) or {}).get(way) for way in ("eager", "captured")]
+    return [table.us(measured["gpu_us"]) if measured else "-" for measured in found]
+
+
 def mode_table(rows: list[dict[str, Any]]) -> str:
-    head = ["shape", "floor", "ours", "path", "cuDNN", "cuDNN / ours", "ours / floor"]
-    head += ["host: ours", "host: cuDNN", "noise"]
+    head = ["shape", "floor", "path", "ours", "ours, graph", "cuDNN", "cuDNN, graph"]
+    head += ["cuDNN / ours", "ours / floor", "host: ours", "host: cuDNN", "noise"]
     body = []
     for row in rows:
         cells = dict(zip(table.HEAD, table.cells(row), strict=True))
-        kept = ["shape", "floor", "ours", "path", "cuDNN", "ratio", "over floor"]
         host = [wall(row, "ours"), wall(row, "cudnn"), noise(row)]
-        body.append([cells[k] for k in kept] + host)
+        first = [cells["shape"], cells["floor"], cells["path"]]
+        ways = [*each_way(row, "ours"), *each_way(row, "cudnn")]
+        body.append([*first, *ways, cells["ratio"], cells["over floor"], *host])
     return markdown(head, body)
 
 
@@ -73,7 +83,8 @@ def padded(rows: list[dict[str, Any]]) -> str:
 
 def machine(report: dict[str, Any]) -> str:
     part = report["sections"].get("environment", {})
-    gpu, torch = part.get("gpu") or {}, part.get("torch") or {}
+    gpu = (part.get("gpus") or [{}])[0]
+    torch = report["sections"].get("benchmark", {}).get("torch") or {}
     known = {
         "GPU": gpu.get("name"),
         "driver": gpu.get("driver_version"),
@@ -82,6 +93,89 @@ def machine(report: dict[str, Any]) -> str:
         "cuDNN": torch.get("cudnn"),
     }
     return ", ".join(f"{name} {value}" for name, value in known.items() if value)
+
+
+def paths(report: dict[str, Any]) -> str:
+    """Every path that can run a shape, where the planner had a choice."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in costs.paths(report):
+        found.setdefault((one.shape, one.mode), {})[one.path] = one
+    body = []
+    for (shape, mode), by_path in found.items():
+        if len(by_path) < 2:
+            continue
+        cells = []
+        for path in ("stepwise", "block", "cluster", "grid"):
+            one = by_path.get(path)
+            text = "-" if one is None else f"{one.measured:.2f} ({one.predicted:.2f})"
+            cells.append(f"**{text}**" if one and one.chosen else text)
+        body.append([shape, mode, *cells])
+    if not body:
+        return ""
+    text = (
+        "### The paths\n\nMicroseconds of a step as measured, in parentheses as the planner "
+        "reckoned without the products of the inputs; bold is its choice.\n\n"
+    )
+    return text + markdown(["shape", "mode", "stepwise", "block", "cluster", "grid"], body)
+
+
+def kernels(rows: list[dict[str, Any]]) -> str:
+    """What torch's profiler saw of one call of cuDNN: which of its algorithms ran."""
+    body = []
+    for row in rows:
+        for part, what in (("cudnn", "cuDNN"), ("cudnn_padded_to_8", "cuDNN, padded to 8")):
+            names = (row.get(part) or {}).get("kernels") or []
+            if names:
+                first = names[0]
+                body.append(
+                    [
+                        row["shape"],
+                        row["mode"],
+                        what,
+                        f"`{first['name'][:70]}`",
+                        str(first["count"]),
+                    ]
+                )
+    if not body:
+        return ""
+    head = ["shape", "mode", "of", "kernel that takes longest", "launches"]
+    return "### Kernels of cuDNN\n\n" + markdown(head, body)
+
+
+def size_of(row: dict[str, Any]) -> str:
+    return " ".join(f"{name}{value}" for name, value in zip("TNIH", row["size"], strict=True))
+
+
+def others(report: dict[str, Any]) -> str:
+    """Sections of rows that have few numbers each."""
+    sections, parts = report["sections"], []
+    if rows := sections.get("overlap", {}).get("rows"):
+        body = [[row["name"], f"{row['value']:.4g}", row["unit"]] for row in rows]
+        parts.append(
+            "### Overlap of kernels inside a graph\n\n" + markdown(["", "value", "unit"], body)
+        )
+    if rows := sections.get("products", {}).get("rows"):
+        body = [
+            [f"{row['cublas'] or 'none'}", size_of(row), row["mode"], f"{row['gpu_us']:.0f}"]
+            for row in rows
+        ]
+        head = ["cuBLAS", "shape", "mode", "stepwise, microseconds"]
+        parts.append("### Stepwise with each cuBLAS\n\n" + markdown(head, body))
+    if rows := sections.get("interop", {}).get("rows"):
+        body = [
+            [row["arrays"], "x".join(map(str, row["size"])), f"{row.get('call_us', '-')}",
+             f"{row.get('enqueue_us', '-')}", f"{row['worst']:.1e}"]
+            for row in rows
+        ]  # fmt: skip
+        head = [
+            "arrays",
+            "batch x time x units",
+            "call, us",
+            "until it returns, us",
+            "from the CPU",
+        ]
+        parts.append("### Calls from Python\n\n" + markdown(head, body))
+    return "\n\n".join(parts)
 
 
 def constants(report: dict[str, Any]) -> str:
@@ -105,8 +199,9 @@ def one_report(report: dict[str, Any], file: str, chart: str) -> list[str]:
     for mode, title in MODES.items():
         if chosen := [row for row in rows if row["mode"] == mode]:
             parts += [f"### {title}", mode_table(chosen)]
-    parts += [padded(rows), "### Checks", "\n".join(f"- {x}" for x in table.checks(report))]
-    return [part for part in [*parts, constants(report)] if part]
+    parts += [padded(rows), kernels(rows), paths(report), others(report)]
+    parts += ["### Checks", "\n".join(f"- {x}" for x in table.checks(report)), constants(report)]
+    return [part for part in parts if part]
 
 
 def page(reports: dict[str, dict[str, Any]]) -> str:
@@ -114,8 +209,9 @@ def page(reports: dict[str, dict[str, Any]]) -> str:
     parts = [
         "# Benchmarks on GPUs",
         "Written by `bench/gpu/document.py` from reports of `bench/gpu_report.py`. Microseconds "
-        "for a call over all time steps of one layer; the faster of calling and of replaying a "
-        "CUDA graph, for ours and for cuDNN (`torch.nn.LSTM`) alike; medians over rotated inputs. "
+        "for a call over all time steps of one layer, as called and as the replay of a CUDA graph; "
+        "ratios are of the faster of both, for ours and for cuDNN (`torch.nn.LSTM`) alike; medians "
+        "over rotated inputs. "
         "`host` is from the call to its result by the host's clock (ours through the C "
         "interface); `noise` is how far two rounds differ at most. The floor is what an H100's "
         "multiply rates, bandwidths and latencies allow.",
@@ -144,7 +240,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             if row["mode"] != mode:
                 continue
             place = len(shapes) - 1 - shapes.index(row["shape"]) + 0.3 - 0.2 * k
-            axes.barh(place, row["ratio"], height=0.18, color=COLORS[mode])
+            axes.barh(place, row["ratio"] - 1, left=1, height=0.18, color=COLORS[mode])
             axes.text(
                 max(row["ratio"], 1) * 1.03, place, f"{row['ratio']:.2f}", va="center", fontsize=7
             )
@@ -179,8 +275,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, nargs="+", help="bench/results/gpu-*.json")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    parser.add_argument("--costs", action="store_true", help="print them, and write nothing")
     arguments = parser.parse_args()
-    write(arguments.reports, arguments.docs)
+    if not arguments.costs:
+        write(arguments.reports, arguments.docs)
+    for file in arguments.reports:
+        print(costs.text(json.loads(file.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ TOLERANCES = {
 # lstmcore::Activation, in the order of include/lstmcore/activation.h.
 TANH, SIGMOID = 0, 1
 MATHS = ("ieee", "tf32", "tf32x3")  # the order of lstmcore_cuda_math
+KERNELS = ("auto", "fma", "mma")  # of lstmcore_cuda_kernel
 
 
 def dtype_and_math(mode: str) -> tuple[str, str]:
@@ -64,9 +65,17 @@ def random_cell(inputs: int, units: int, options: Options, dtype: str, seed: int
 
 
 class Layer:
-    """On the device, in one dtype."""
+    """On the device, in one dtype; ``kernel`` and ``rows`` of a group as the planner chooses."""
 
-    def __init__(self, library: Library, cell: Any, dtype: str, math: str = "ieee") -> None:
+    def __init__(
+        self,
+        library: Library,
+        cell: Any,
+        dtype: str,
+        math: str = "ieee",
+        kernel: str = "auto",
+        rows: int = 0,
+    ) -> None:
         self.library, self.cell, self.dtype = library, cell, dtype
         self.wide = "float64" if dtype == "float64" else "float32"
         spec = STRUCTURES["lstmcore_cuda_spec"]()
@@ -80,7 +89,8 @@ class Layer:
             setattr(spec, name, limit or 0.0)
         spec.activation, spec.recurrent_activation = TANH, SIGMOID
         spec.dtype = DTYPES.index(dtype)
-        spec.math = MATHS.index(math)
+        spec.math, spec.kernel = MATHS.index(math), KERNELS.index(kernel)
+        spec.rows_per_group = rows
         self.spec = spec
         W, R = np.split(cell.kernel, [cell.input_size])
         parts = {
@@ -110,7 +120,7 @@ class Layer:
                 return None
             raise
         values = {name: getattr(plan, name) for name, *_ in plan._fields_}
-        return {**values, "path": PATHS[plan.path]}
+        return {**values, "path": PATHS[plan.path], "kernel": KERNELS[plan.kernel]}
 
     def call(self, x: Array, options: Options | None = None, path: str = "auto") -> Call:
         return Call(self, x, options or Options(), path)
@@ -158,9 +168,10 @@ class Call:
         result = reference.forward(self.layer.cell, x, *state, self.lengths, reverse=self.reverse)
         return [result.y.transpose(1, 0, 2), result.c, result.h]
 
-    def errors(self) -> list[float]:
+    def errors(self, expected: list[np.ndarray] | None = None) -> list[float]:
         """||got - want|| / ||want|| of each output."""
+        pairs = zip(self.outputs(), expected or self.expected(), strict=True)
         return [
             float(np.linalg.norm(got.read() - want) / max(np.linalg.norm(want), 1e-30))
-            for got, want in zip(self.outputs(), self.expected(), strict=True)
+            for got, want in pairs
         ]

@@ -16,11 +16,12 @@ def best(row: dict[str, Any], part: str) -> float | None:
     return (row.get(part) or {}).get("best_us")
 
 
+def us(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
 def cells(row: dict[str, Any]) -> list[str]:
     """As text, in the order of ``HEAD``; microseconds."""
-
-    def us(value: float | None) -> str:
-        return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
     plan = (row.get("ours") or {}).get("plan") or {}
     return [
@@ -53,13 +54,22 @@ def checks(report: dict[str, Any]) -> list[str]:
         notes = []
         if "checked" in part:
             notes.append(f"{part['checked']} calls compared, {part['wrong']} wrong")
+        if part.get("without_result"):
+            notes.append(f"{part['without_result']} WITHOUT A RESULT")
         if name == "determinism":
-            different = sum(row["different"] != 1 for row in part["rows"])
-            notes.append(f"{len(part['rows'])} calls repeated, {different} not the same")
+            different = sum(row["different"] != 1 for row in part.get("rows", []))
+            notes.append(f"{len(part.get('rows', []))} calls repeated, {different} not the same")
         if name == "sanitizer":
-            notes += [f"{row['tool']} {_clean(row['clean'])}" for row in part.get("rows", [])]
+            notes += sanitized(part.get("rows", []))
+        if name == "device_tests":
+            bad = [row for row in part.get("rows", []) if not row["passed"]]
+            notes += [f"{row['test']} {row['reason']}" for row in bad]
+        if name == "interop" and (bad := [row for row in part.get("rows", []) if not row["ok"]]):
+            notes.append(f"{len(bad)} NOT RIGHT, the first: {bad[0]['arrays']}")
         if "passed" in part:
             notes.append("passed" if part["passed"] else "FAILED")
+        for entry in part.get("lost", []):
+            notes.append(f"{entry['what']}: {entry['why']}")
         if part.get("errors"):
             notes.append(f"{len(part['errors'])} errors, the first: {part['errors'][0]['what']}")
         if part.get("cut_short"):
@@ -70,8 +80,20 @@ def checks(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _clean(clean: bool | None) -> str:
-    return "did not end" if clean is None else "clean" if clean else "FOUND ERRORS"
+def sanitized(rows: list[dict[str, Any]]) -> list[str]:
+    """A note for each tool, and for each program in which it found something or did not end."""
+    notes = []
+    for tool in dict.fromkeys(row["tool"] for row in rows):
+        of_tool = [row for row in rows if row["tool"] == tool]
+        clean = sum(row["clean"] is True for row in of_tool)
+        notes.append(f"{tool} clean in {clean} of {len(of_tool)}")
+        for row in of_tool:
+            if row["clean"] is not True:
+                said = "did not end" if row["clean"] is None else "FOUND ERRORS"
+                notes.append(f"{tool} {row['what']} {said}")
+            elif not row["right"]:
+                notes.append(f"{tool} {row['what']}: results not right, {row['reason']}")
+    return notes
 
 
 def text(report: dict[str, Any]) -> str:

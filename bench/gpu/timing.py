@@ -11,12 +11,12 @@ Call = Callable[[], Any]
 
 
 class HostTimer:
-    """Without a GPU: no events, no graphs; what it calls GPU time is the host's. For dry runs."""
+    """Without torch: no events, no graphs; what it calls GPU time is the host's."""
 
-    device = "cpu"
+    device, torch = "cpu", None
 
-    def __init__(self, synchronize: Call, torch: Any = None) -> None:
-        self.synchronize, self.torch = synchronize, torch
+    def __init__(self, synchronize: Call) -> None:
+        self.synchronize = synchronize
 
     def current_stream(self) -> int:
         return 0
@@ -83,12 +83,25 @@ class TorchTimer:
         with profiler.profile(activities=[profiler.ProfilerActivity.CUDA]) as profile:
             call()
             self.synchronize()
-        events = [e for e in profile.key_averages() if e.device_time_total > 0]
-        events.sort(key=lambda e: -e.device_time_total)
-        return [
-            {"name": e.key[:160], "count": e.count, "us": round(e.device_time_total, 1)}
-            for e in events[:6]
-        ]
+        events = [(_device_us(e), e) for e in profile.key_averages()]
+        events = sorted((pair for pair in events if pair[0] > 0), key=lambda pair: -pair[0])
+        return [{"name": e.key[:160], "count": e.count, "us": round(us, 1)} for us, e in events[:6]]
+
+
+def _device_us(event: Any) -> float:
+    """torch has had several names for it."""
+    names = ("self_device_time_total", "device_time_total", "self_cuda_time_total")
+    return max(float(getattr(event, name, 0) or 0) for name in names)
+
+
+def torch_versions(torch: Any) -> dict[str, Any] | None:
+    if torch is None:
+        return None
+    cudnn = torch.backends.cudnn
+    return {
+        "torch": torch.__version__, "cuda": torch.version.cuda,
+        "cudnn": cudnn.version() if cudnn.is_available() else None,
+    }  # fmt: skip
 
 
 def host_us(calls: Sequence[Call], synchronize: Call, repeats: int) -> list[float]:

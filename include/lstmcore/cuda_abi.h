@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define LSTMCORE_CUDA_ABI 3
+#define LSTMCORE_CUDA_ABI 4
 #define LSTMCORE_CUDA_ERROR_SIZE 512
 
 typedef enum {
@@ -113,6 +113,14 @@ typedef struct {
   void* stream;
 } lstmcore_cuda_forward;
 
+// Arrays [T, N, width] on the device.
+typedef struct {
+  int64_t steps, batch, width;
+  lstmcore_cuda_sequence to, a, b;  // b.data may be null
+  int to_dtype, a_dtype;            // lstmcore_cuda_dtype; b has that of `to`
+  const int64_t* lengths;           // HOST memory, [N] in 0..T; null: all T
+} lstmcore_cuda_sum;
+
 // What the planner chose.
 typedef struct {
   int path;
@@ -165,6 +173,8 @@ typedef struct {
              int64_t steps, size_t row_bytes, void* stream, char* error);
   int (*unpad)(int device, const void* padded, void* packed, const int64_t* offsets, int64_t batch,
                int64_t steps, size_t row_bytes, void* stream, char* error);
+  // to = a + b, or a converted where there is no b, at the steps within the lengths; `to` may be b or a.
+  int (*add)(int device, const lstmcore_cuda_sum* sum, void* stream, char* error);
   // Marks a place in the work of a stream: `event` is null, or one from an earlier call that is used again,
   // and null afterwards where there is nothing to wait for. Events stay until the process ends.
   int (*record)(int device, void* stream, void** event, char* error);

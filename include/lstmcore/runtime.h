@@ -27,6 +27,7 @@ void set_num_threads(int threads);  // throws std::invalid_argument unless in 1.
 // In place of set_num_threads for the calls that this thread makes, until it is called again with 0. Returns
 // what held before, 0 for nothing. Throws std::invalid_argument unless in 0..1024.
 int exchange_num_threads_of_this_thread(int threads);
+int num_threads_of_this_thread();  // what it was called with; 0: nothing
 
 // num_threads() in threads that have none of their own.
 int num_threads_of_process();

@@ -24,5 +24,14 @@ void construct_in(pybind11::detail::value_and_holder& place, Args&&... args) {
   object.release();
 }
 
+// Where an object of `type` is used whose constructor was not called, `type.__new__(type)`, TypeError comes;
+// pybind11 would take memory for it, and leave what is in there to chance.
+inline void refuse_unmade(const pybind11::handle& type) {
+  pybind11::detail::get_type_info(reinterpret_cast<PyTypeObject*>(type.ptr()))->operator_new =
+      [](std::size_t) -> void* {
+    throw pybind11::type_error("an object was used whose constructor was not called");
+  };
+}
+
 }  // namespace python
 }  // namespace lstmcore

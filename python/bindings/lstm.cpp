@@ -64,6 +64,13 @@ Lstm<T> make_lstm(const LstmSpec& base, const py::object& kernel_, const py::obj
   return std::move(*lstm);
 }
 
+// What the arguments of a step are called in errors.
+struct StepNames {
+  const char *x, *c, *h, *h_new, *c_new;
+};
+constexpr StepNames kStepNames{"x", "c", "h", "out", "state_out"};
+constexpr StepNames kCellNames{"inputs", "c of state", "h of state", "out[1] (h)", "out[0] (c)"};
+
 class PyLstm {
  public:
   template <class T>
@@ -87,10 +94,10 @@ class PyLstm {
   }
   const char* dtype() const { return std::holds_alternative<Lstm<float>>(lstm_) ? "float32" : "float64"; }
 
-  // New c and h, from x, c, h, and where they are to go: out and state_out, null for new arrays.
-  std::pair<py::array, py::array> step(PyObject* const (&values)[5]) const {
-    if (const auto* lstm = std::get_if<Lstm<float>>(&lstm_)) return step_of(*lstm, values);
-    return step_of(std::get<Lstm<double>>(lstm_), values);
+  // New c and h, from x, c, h, and where h and c are to go, null for new arrays.
+  std::pair<py::array, py::array> step(PyObject* const (&values)[5], const StepNames& names) const {
+    if (const auto* lstm = std::get_if<Lstm<float>>(&lstm_)) return step_of(*lstm, values, names);
+    return step_of(std::get<Lstm<double>>(lstm_), values, names);
   }
   py::tuple forward(const SequenceRequest& request) const {
     return std::visit(
@@ -127,21 +134,24 @@ class PyLstm {
 
  private:
   template <class T>
-  std::pair<py::array, py::array> step_of(const Lstm<T>& lstm, PyObject* const (&values)[5]) const {
+  std::pair<py::array, py::array> step_of(const Lstm<T>& lstm, PyObject* const (&values)[5],
+                                          const StepNames& names) const {
     const py::ssize_t H = lstm.spec().num_units, P = lstm.spec().output_size();
-    const py::array x = matrix(values[0], "x", kAnySize, lstm.spec().input_size);
+    const py::array x = matrix(values[0], names.x, kAnySize, lstm.spec().input_size);
     const py::ssize_t N = x.shape(0);
-    const py::array c = matrix(values[1], "c", N, H), h = matrix(values[2], "h", N, P);
-    py::array h_new = values[3] ? matrix_output(values[3], "out", dtype_, N, P) : new_matrix(dtype_, N, P);
+    const py::array c = matrix(values[1], names.c, N, H), h = matrix(values[2], names.h, N, P);
+    py::array h_new =
+        values[3] ? matrix_output(values[3], names.h_new, dtype_, N, P) : new_matrix(dtype_, N, P);
     py::array c_new =
-        values[4] ? matrix_output(values[4], "state_out", dtype_, N, H) : new_matrix(dtype_, N, H);
+        values[4] ? matrix_output(values[4], names.c_new, dtype_, N, H) : new_matrix(dtype_, N, H);
     if (values[3] || values[4]) {
-      for (const auto& [input, name] : {std::pair(&x, "x"), std::pair(&c, "c"), std::pair(&h, "h")}) {
-        check_no_overlap(h_new, "out", *input, name);
+      for (const auto& [input, name] :
+           {std::pair(&x, names.x), std::pair(&c, names.c), std::pair(&h, names.h)}) {
+        check_no_overlap(h_new, names.h_new, *input, name);
         const bool in_place = input == &c && c_new.data() == c.data();
-        if (!in_place) check_no_overlap(c_new, "state_out", *input, name);
+        if (!in_place) check_no_overlap(c_new, names.c_new, *input, name);
       }
-      check_no_overlap(c_new, "state_out", h_new, "out");
+      check_no_overlap(c_new, names.c_new, h_new, names.h_new);
     }
     T* const c_to = mutable_data<T>(c_new);
     T* const h_to = mutable_data<T>(h_new);
@@ -277,24 +287,34 @@ PyObject* step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject
     parse("step", {"x", "c", "h", "out", "state_out"}, args, given, keywords, values, 3, 3);
     for (int k : {3, 4})
       if (values[k] == Py_None) values[k] = nullptr;
-    auto [c, h] = lstm_of(self).step(values);
+    auto [c, h] = lstm_of(self).step(values, kStepNames);
     return pair_of(&PyTuple_Type, std::move(c), std::move(h));
   });
 }
 
 PyObject* cell_step(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   return translated([&] {
-    PyObject* values[3] = {};
-    parse("cell_step", {"x", "state", "state_type"}, args, given, keywords, values);
+    PyObject* values[4] = {};
+    parse("cell_step", {"x", "state", "state_type", "out"}, args, given, keywords, values, 3);
     PyObject* const state = values[1];
     if (!PyTuple_Check(state) || PyTuple_GET_SIZE(state) != 2) throw py::type_error("state: expected (c, h)");
     if (!PyType_Check(values[2])) throw py::type_error("state_type: expected a type");
     auto* const type = reinterpret_cast<PyTypeObject*>(values[2]);
-    if (!PyType_IsSubtype(type, &PyTuple_Type)) throw py::type_error("state_type: expected a kind of tuple");
-    PyObject* const arrays[5] = {values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)};
-    for (int k = 0; k < 3; ++k)
-      if (!is_plain_array(arrays[k])) throw py::type_error("x, c and h: expected arrays of no subclass");
-    auto [c, h] = lstm_of(self).step(arrays);
+    // time.struct_time and its like are no bases of classes: they have more room than they show, which is
+    // theirs
+    if (!PyType_IsSubtype(type, &PyTuple_Type) || !PyType_HasFeature(type, Py_TPFLAGS_BASETYPE))
+      throw py::type_error("state_type: expected a class of tuples, got " + std::string(type->tp_name));
+    PyObject* arrays[5] = {values[0], PyTuple_GET_ITEM(state, 0), PyTuple_GET_ITEM(state, 1)};
+    PyObject* const out = values[3] == Py_None ? nullptr : values[3];
+    if (out) {
+      if (!PyTuple_Check(out) || PyTuple_GET_SIZE(out) != 2) throw py::type_error("out: expected (c, h)");
+      arrays[3] = PyTuple_GET_ITEM(out, 1);
+      arrays[4] = PyTuple_GET_ITEM(out, 0);
+    }
+    for (int k = 0; k < (out ? 5 : 3); ++k)
+      if (!is_plain_array(arrays[k]))
+        throw py::type_error("x, state and out: expected arrays of no subclass");
+    auto [c, h] = lstm_of(self).step(arrays, kCellNames);
     const py::object output = h;
     auto new_state = py::reinterpret_steal<py::object>(pair_of(type, std::move(c), std::move(h)));
     return pair_of(&PyTuple_Type, output, std::move(new_state));
@@ -318,7 +338,7 @@ void register_lstm(py::module_& module) {
        "tuple"},
       {"cell_step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(cell_step)),
        METH_FASTCALL | METH_KEYWORDS,
-       "cell_step(self: Lstm, x: Array, state: tuple, state_type: type) -> tuple"},
+       "cell_step(self: Lstm, x: Array, state: tuple, state_type: type, out: tuple = None) -> tuple"},
   };
   for (PyMethodDef& method : methods) define(type, method);
   type.def("__init__", &construct, py::detail::is_new_style_constructor(), py::arg("kernel"), py::arg("bias"),

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "arrays.h"
+#include "construct.h"
 #include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu_name.h"
@@ -97,6 +98,9 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   python::register_stream(module);
   python::register_stream_bank(module);
   python::register_cuda(module);
+  for (const char* name :
+       {"Lstm", "Stack", "StreamBank", "DeviceArray", "CudaLibrary", "CudaContext", "CudaLayer"})
+    python::refuse_unmade(module.attr(name));
   module.def("fused_activations", &activation_names);
   module.def("activate", &python::activate_any, pybind11::arg("name"), pybind11::arg("x"));
   module.def("crc32c", &python::crc32c_of, pybind11::arg("buffer"), pybind11::arg("crc") = 0);
@@ -106,6 +110,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
       [](const pybind11::object& threads) { return python::checked_threads(threads.ptr()); },
       pybind11::arg("threads"));
   module.def("set_num_threads", &set_num_threads, pybind11::arg("threads"));
+  module.def("num_threads_of_this_thread", &num_threads_of_this_thread);
   module.def("exchange_num_threads_of_this_thread", &exchange_num_threads_of_this_thread,
              pybind11::arg("threads"));
   module.def("num_threads_reason", &num_threads_reason,

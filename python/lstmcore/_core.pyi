@@ -49,7 +49,11 @@ class Lstm:
         state_out: Array | None = None,
     ) -> tuple[Array, Array]: ...
     def cell_step(
-        self, x: Array, state: tuple[Array, Array], state_type: type[_State]
+        self,
+        x: Array,
+        state: tuple[Array, Array],
+        state_type: type[_State],
+        out: tuple[Array, Array] | None = None,
     ) -> tuple[Array, _State]: ...
     def forward(
         self,
@@ -183,10 +187,24 @@ class CudaLayer:
         reverse: bool,
         path: int,
         stream: int,
-        names: tuple[str, str, str, str],
+        names: tuple[str, ...],
     ) -> None: ...
     def plan(self, steps: int, batch: int, path: int = 0) -> dict[str, Any]: ...
 
+def cuda_add(
+    to: Any,
+    to_column: int,
+    a: Any,
+    a_column: int,
+    b: Any,
+    width: int,
+    lengths: Sequence[int] | None,
+    time_major: bool,
+    library: CudaLibrary,
+    device: int,
+    stream: int,
+    names: tuple[str, str, str],
+) -> None: ...
 def cuda_copy_columns(
     to: Any,
     column: int,
@@ -226,5 +244,6 @@ def workspace_bytes() -> int: ...
 def trim() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def get_num_threads() -> int: ...
+def num_threads_of_this_thread() -> int: ...
 def exchange_num_threads_of_this_thread(threads: int) -> int: ...
 def num_threads_reason() -> str: ...

@@ -24,7 +24,15 @@ from lstmcore import _core
 from lstmcore._core import DeviceArray
 from lstmcore.arrays import Array
 
-__all__ = ["DeviceArray", "asarray", "asnumpy", "device_count", "is_available", "why_not"]
+__all__ = [
+    "DeviceArray",
+    "asarray",
+    "asnumpy",
+    "device_count",
+    "devices",
+    "is_available",
+    "why_not",
+]
 
 # The order of lstmcore_cuda_dtype.
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -47,7 +55,8 @@ def library() -> _core.CudaLibrary:
         raise RuntimeError(
             f"LSTMCORE_CUDA_LIBRARY: there is no {file}"
             if os.environ.get("LSTMCORE_CUDA_LIBRARY")
-            else f"this lstmcore was built without CUDA: {file} is not there"
+            else f"this lstmcore was built without CUDA ({file} is not there); where nvcc is, "
+            "'pip install . -C cmake.define.LSTMCORE_CUDA=ON' in its sources builds it with CUDA"
         )
     return _opened(str(file))
 
@@ -134,8 +143,24 @@ def asarray(values: Any, dtype: str | None = None, device: int = 0, stream: int 
     return array
 
 
-def asnumpy(array: DeviceArray, dtype: Any = None) -> Array:
-    """Copies an array of lstmcore's from its GPU, and waits for it; bfloat16 becomes float32."""
+def devices() -> list[dict[str, Any]]:
+    """Name, compute capability, multiprocessors and bytes of memory of each GPU; [] without one."""
+    return [library().device(index) for index in range(device_count())]
+
+
+def asnumpy(array: DeviceArray | Array, dtype: Any = None) -> Array:
+    """Copies an array of lstmcore's from its GPU, and waits for it; bfloat16 becomes float32.
+
+    A NumPy array, which is what a call gives on the CPU, is returned as it is, or in ``dtype``.
+    Raises TypeError for arrays of other libraries, which have functions of their own for this.
+    """
+    if isinstance(array, (np.ndarray, np.generic)):
+        return np.asarray(array, dtype)
+    if not isinstance(array, DeviceArray):
+        raise TypeError(
+            "array: expected a lstmcore.cuda.DeviceArray or a NumPy array, got "
+            f"{type(array).__module__}.{type(array).__qualname__}"
+        )
     brain = array.dtype_name == "bfloat16"
     host = np.empty(array.shape, np.uint16 if brain else array.dtype_name)
     array._read(host)

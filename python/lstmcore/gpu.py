@@ -1,4 +1,4 @@
-"""A GPU as a cell or a model uses it: where it computes, and the arrays on the way there and back.
+"""A GPU as a cell or a model uses it, and the arrays on the way there and back.
 
 What is said of arrays "on the device" here holds for all with ``__cuda_array_interface__`` or
 ``__dlpack__``: torch's, CuPy's, JAX's, lstmcore's own. This module is imported when a device is
@@ -10,58 +10,22 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lstmcore import _core, cuda, nest, shared_state
 from lstmcore.arrays import Array
 from lstmcore.cuda import DeviceArray
+from lstmcore.placement import MATHS
+from lstmcore.placement import Placement as Placement
 
-MATHS = ("ieee", "tf32", "tf32x3")
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
 KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores
 _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 _contexts: weakref.WeakValueDictionary[tuple[Any, ...], _core.CudaContext] = (
     weakref.WeakValueDictionary()
 )
-
-
-class Placement(NamedTuple):
-    """Which GPU, and how: ``dtype`` of weights, inputs and outputs there (None: the weights' own),
-    and ``math`` of float32 products."""
-
-    ordinal: int
-    dtype: str | None
-    math: str
-
-    @property
-    def device(self) -> str:
-        return f"cuda:{self.ordinal}"
-
-    def as_arguments(self) -> dict[str, Any]:
-        """The constructor's arguments that say this."""
-        given: dict[str, Any] = {"device": self.device}
-        if self.dtype is not None:
-            given["device_dtype"] = self.dtype
-        if self.math != "ieee":
-            given["math"] = self.math
-        return given
-
-
-def placement(
-    device: Any, dtype: Any, math: Any, dtype_name: str = "device_dtype"
-) -> Placement | None:
-    """Of these arguments; None for the CPU.
-
-    Raises ValueError for other names, RuntimeError with the reason where the GPU cannot be used.
-    """
-    if dtype is not None and dtype not in cuda.DTYPES:
-        raise ValueError(f"{dtype_name}: expected one of {', '.join(cuda.DTYPES)}, got {dtype!r}")
-    if math not in MATHS:
-        raise ValueError(f"math: expected one of {', '.join(MATHS)}, got {math!r}")
-    index = cuda.device_index("cpu" if device is None else device)
-    return None if index is None else Placement(index, dtype, math)
 
 
 def path_number(name: Any) -> int:
@@ -212,8 +176,78 @@ def stacked(arrays: Sequence[Any]) -> DeviceArray:
     return result
 
 
+def columns(
+    array: Any, start: int, width: int, stream: int, name: str, dtype: str | None = None
+) -> DeviceArray:
+    """``array[:, start : start + width]`` of an array [N, any] on the device, a copy.
+
+    ``dtype``: what it is converted to; None: its own. Raises TypeError and ValueError with the
+    array's ``name``.
+    """
+    library, device = cuda.library(), device_of(array)
+    kind = (
+        _core.cuda_dtype(array, library, device, stream, name)
+        if dtype is None
+        else cuda.DTYPES.index(dtype)
+    )
+    part = DeviceArray(library, device, [shape_of(array)[0], width], kind, stream)
+    _add(part, 0, array, start, None, width, names=("part", name, ""))
+    return part
+
+
+def add(
+    inputs: Any,
+    outputs: DeviceArray,
+    to: DeviceArray | None = None,
+    lengths: Array | None = None,
+    *,
+    time_major: bool = False,
+) -> DeviceArray:
+    """``inputs + outputs`` of one shape and dtype, in ``to`` or a new array.
+
+    Only the steps within ``lengths``, where there are some: what is past them stays as it is.
+    """
+    if to is None:
+        kind = cuda.DTYPES.index(outputs.dtype_name)
+        to = DeviceArray(cuda.library(), outputs.device, outputs.shape, kind, outputs.stream)
+    given = None if lengths is None else lengths.tolist()
+    _add(to, 0, inputs, 0, outputs, outputs.shape[-1], given, time_major)
+    return to
+
+
+def _add(
+    to: DeviceArray,
+    to_column: int,
+    a: Any,
+    a_column: int,
+    b: Any,
+    width: int,
+    lengths: list[int] | None = None,
+    time_major: bool = False,
+    names: tuple[str, str, str] = ("outputs", "inputs", "outputs"),
+) -> None:
+    """``_core.cuda_add`` where ``to`` is."""
+    _core.cuda_add(
+        to,
+        to_column,
+        a,
+        a_column,
+        b,
+        width,
+        lengths,
+        time_major,
+        cuda.library(),
+        to.device,
+        to.stream,
+        names,
+    )
+
+
 def side_by_side(arrays: Sequence[Any]) -> Any:
-    """Joined on the last axis: on the host, or lstmcore's own on their device."""
+    """Joined on the last axis: on the host, or lstmcore's own on their device.
+
+    There the result has the dtype of the first.
+    """
     if not isinstance(arrays[0], DeviceArray):
         return np.concatenate(arrays, axis=-1)
     first = arrays[0]
@@ -221,7 +255,10 @@ def side_by_side(arrays: Sequence[Any]) -> Any:
     kind = cuda.DTYPES.index(first.dtype_name)
     shape = [*first.shape[:-1], sum(widths)]
     result = DeviceArray(cuda.library(), first.device, shape, kind, first.stream)
-    for column, array in zip(np.cumsum([0, *widths]), arrays, strict=False):
+    for column, array, width in zip(np.cumsum([0, *widths]), arrays, widths, strict=False):
+        if array.dtype_name != first.dtype_name:
+            _add(result, int(column), array, 0, None, width)
+            continue
         _core.cuda_copy_columns(
             result, int(column), array, cuda.library(), first.device, first.stream
         )

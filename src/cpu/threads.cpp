@@ -104,6 +104,8 @@ int exchange_num_threads_of_this_thread(int threads) {
   return std::exchange(chosen_for_this_thread, threads);
 }
 
+int num_threads_of_this_thread() { return chosen_for_this_thread; }
+
 namespace cpu {
 
 namespace {

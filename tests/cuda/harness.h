@@ -38,6 +38,12 @@ struct Case {
   Activation activation = Activation::tanh, gates = Activation::sigmoid;
   int calls = 1;
   int math = LSTMCORE_CUDA_IEEE, kernel = LSTMCORE_CUDA_KERNEL_FMA, rows = 0;
+  bool y = true, c_seq = true, c_n = true, h_n = true;  // which outputs are wanted
+  bool in_place = false;                                // y takes the place of x, which is as wide
+  void (*before)(lstmcore_cuda_layer*, const lstmcore_cuda_forward&) = nullptr;  // each call
+
+  // `clip` is that of the cell, and of the projection where the path has one.
+  bool proj_clip() const { return clip && P && path <= LSTMCORE_CUDA_STEPWISE; }
 
   std::string name() const {
     return "T" + std::to_string(T) + " N" + std::to_string(N) + " I" + std::to_string(I) + " H" +
@@ -45,7 +51,8 @@ struct Case {
            std::to_string(path) + " math" + std::to_string(math) + " kernel" + std::to_string(kernel) +
            " rows" + std::to_string(rows) + (peepholes ? " peepholes" : "") + (clip ? " clip" : "") +
            (batch_major ? " batch-major" : "") + (reverse ? " reverse" : "") + (lengths ? " lengths" : "") +
-           (state ? " state" : "") + (calls > 1 ? " repeated" : "");
+           (state ? " state" : "") + (calls > 1 ? " repeated" : "") + (in_place ? " in place" : "") +
+           (y ? "" : " -y") + (c_seq ? "" : " -c_seq") + (c_n ? "" : " -c_n") + (h_n ? "" : " -h_n");
   }
 };
 
@@ -57,13 +64,15 @@ Model make_model(const Case& c, Random& random);
 lstmcore_cuda_spec device_spec(const Case& c);
 lstmcore_cuda_weights host_weights(const Model& m);
 
-// Poisoned outputs, every output within its tolerance, c.calls calls with the same bits.
+// Poisoned outputs, every output within its tolerance, c.calls calls with the same bits. LSTMCORE_CUDA_CASES:
+// only cases whose name has this in it, as for a sanitizer, under which all would take too long.
 void check_case(const Case& c, lstmcore_cuda_context* context);
 
 // Every option at once, and each alone where it changes the way.
 std::vector<Case> variants(Case base);
 
-// A test's main: runs `tests` where there is a device, and reports.
+// A test's main: runs `tests` where there is a device, and reports; else says why there is none, and
+// gives 77.
 int run_tests(void (*tests)(lstmcore_cuda_context*));
 
 }  // namespace cuda

@@ -19,10 +19,12 @@ std::vector<Case> single_options() {
       if (dtype == LSTMCORE_CUDA_FLOAT64 && path != LSTMCORE_CUDA_STEPWISE) continue;
       const bool several_blocks = path == LSTMCORE_CUDA_CLUSTER || path == LSTMCORE_CUDA_GRID;
       const Case base{4, 3, 5, several_blocks ? 17 : 7, 0, dtype, path};
-      for (const auto option : options) {
-        cases.push_back(base);
-        cases.back().*option = true;
-      }
+      for (const std::int64_t P : {0, 6})
+        for (const auto option : options) {
+          cases.push_back(base);
+          cases.back().P = P;
+          cases.back().*option = true;
+        }
     }
   return cases;
 }
@@ -36,8 +38,8 @@ std::vector<Case> smallest_sizes() {
       const std::int64_t H = path == LSTMCORE_CUDA_CLUSTER || path == LSTMCORE_CUDA_GRID ? 17 : 1;
       cases.push_back({1, 1, 1, H, 0, dtype, path});
       cases.push_back({1, 2, 3, H, 0, dtype, path});
+      cases.push_back({1, 2, 3, H, 1, dtype, path});
       if (path > LSTMCORE_CUDA_STEPWISE) continue;
-      cases.push_back({1, 2, 3, 5, 1, dtype, path});
       cases.push_back({0, 2, 3, 5, 0, dtype, path});
       cases.push_back({3, 0, 3, 5, 2, dtype, path});
       cases.push_back({0, 0, 3, 5, 0, dtype, path});

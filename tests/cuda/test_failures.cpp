@@ -20,19 +20,20 @@ bool says(const char* text) { return std::string(error).find(text) != std::strin
 
 // A layer, and calls of it on zeros.
 struct Setup {
-  std::int64_t T, N, I = 3, H = 10;
+  std::int64_t T, N, I = 3, H = 10, width;  // of h
   lstmcore_cuda_layer* layer = nullptr;
   void *x = nullptr, *y = nullptr, *state = nullptr;
 
-  Setup(lstmcore_cuda_context* context, std::int64_t T, std::int64_t N) : T(T), N(N) {
-    Case c{T, N, I, H};
+  Setup(lstmcore_cuda_context* context, std::int64_t T, std::int64_t N, std::int64_t P = 0)
+      : T(T), N(N), width(P ? P : H) {
+    Case c{T, N, I, H, P};
     Random random;
     const Model model = make_model(c, random);
     const lstmcore_cuda_spec spec = device_spec(c);
     const lstmcore_cuda_weights weights = host_weights(model);
     expect(api->create_layer(context, &spec, &weights, &layer, error) == 0, "create_layer");
     allocate(&x, std::vector<float>(std::size_t(T * N * I), 0.25f));
-    allocate(&y, std::vector<float>(std::size_t(T * N * H), 7.0f));
+    allocate(&y, std::vector<float>(std::size_t(T * N * width), 7.0f));
     allocate(&state, std::vector<float>(std::size_t(2 * N * H), 7.0f));
   }
   ~Setup() {
@@ -51,14 +52,14 @@ struct Setup {
     args.steps = steps;
     args.batch = N;
     args.x = {x, N * I, I};
-    args.y = {y, N * H, H};
+    args.y = {y, N * width, width};
     args.c_n = state;
     args.h_n = static_cast<float*>(state) + N * H;
     args.path = path;
     return api->forward(layer, &args, error);
   }
   std::vector<float> outputs() const {
-    std::vector<float> values(std::size_t(T * N * H));
+    std::vector<float> values(std::size_t(T * N * width));
     api->copy(0, values.data(), y, values.size() * 4, nullptr, error);
     return values;
   }
@@ -153,6 +154,29 @@ void check_context() {
          "not cuBLAS");
 }
 
+// A driver that knows no overlapping kernels in graphs.
+void check_old_driver() {
+  const auto overlaps = [](int driver, std::int64_t N, std::vector<float>* outputs) {
+    emulator_driver(driver);
+    lstmcore_cuda_context* context = nullptr;
+    expect(api->create_context(0, cublas, &context, error) == 0, "driver");
+    const int before = emulator_overlaps();
+    {
+      const Setup setup(context, 6, N);
+      for (int call = 0; call < 3; ++call) expect(setup.forward() == 0, "driver: forward");
+      *outputs = setup.outputs();
+    }
+    api->destroy_context(context);
+    return emulator_overlaps() - before;
+  };
+  for (const std::int64_t N : {2, 5}) {
+    std::vector<float> with, without;
+    expect(overlaps(12020, N, &without) == 0, "CUDA 12.2: nothing overlaps");
+    expect(overlaps(12030, N, &with) > 0, "CUDA 12.3: kernels overlap");
+    expect(with == without, "the same either way");
+  }
+}
+
 void check_weights(lstmcore_cuda_context* context) {
   Case c{1, 1, 3, 10, 4};
   c.peepholes = true;
@@ -176,14 +200,35 @@ void check_weights(lstmcore_cuda_context* context) {
   expect(failed == 7, "weights: one allocation each");
 }
 
+// What the first call with a projection makes of the weights: the call fails as a whole, the next one tries
+// again.
+void check_fold(lstmcore_cuda_context* context, const char* function, int status, int expected, int calls) {
+  const std::string name = std::string("fold, ") + function;
+  const Setup whole(context, 6, 5, 4);
+  expect(whole.forward(LSTMCORE_CUDA_BLOCK) == 0, name + ": before");
+  int failed = 0;
+  for (int nth = 0;; ++nth) {
+    const Setup setup(context, 6, 5, 4);
+    emulator_fail(function, nth, 1, status);
+    const int result = setup.forward(LSTMCORE_CUDA_BLOCK);
+    emulator_fail("", 0, 0, 0);
+    if (result == 0) break;
+    ++failed;
+    expect(result == expected && says(function), name + ": report");
+    expect(setup.forward(LSTMCORE_CUDA_BLOCK) == 0 && setup.outputs() == whole.outputs(),
+           name + ": afterwards");
+  }
+  expect(failed == calls, name + ": is called " + std::to_string(failed) + " times");
+}
+
 // Where there is no memory for x W of all steps, fewer are taken at a time.
-void check_chunks(int path) {
-  const std::string name = "chunks of path " + std::to_string(path);
+void check_chunks(int path, std::int64_t P) {
+  const std::string name = "chunks of path " + std::to_string(path) + " P" + std::to_string(P);
   lstmcore_cuda_context *large = nullptr, *small = nullptr;
   expect(api->create_context(0, cublas, &large, error) == 0, name);
   expect(api->create_context(0, cublas, &small, error) == 0, name);
   {
-    const Setup roomy(large, 60, 6), tight(small, 60, 6), wide(small, 2, 500);
+    const Setup roomy(large, 60, 6, P), tight(small, 60, 6, P), wide(small, 2, 500, P);
     expect(roomy.forward(path) == 0 && tight.forward(path, 1) == 0, name);  // weights are packed at the first
     const std::vector<float> want = roomy.outputs();
     emulator_limit_memory(emulator_allocated() +
@@ -204,9 +249,14 @@ void tests(lstmcore_cuda_context* context) {
   check_calls(context);
   check_lookup();
   check_context();
+  check_old_driver();
   check_weights(context);
-  check_chunks(LSTMCORE_CUDA_STEPWISE);
-  check_chunks(LSTMCORE_CUDA_BLOCK);
+  check_fold(context, "cudaMalloc", cudaErrorMemoryAllocation, LSTMCORE_CUDA_OUT_OF_MEMORY, 4);
+  check_fold(context, "cublasLtMatmul", kCublasExecutionFailed, LSTMCORE_CUDA_FAILED, 3);
+  for (const std::int64_t P : {0, 4}) {
+    check_chunks(LSTMCORE_CUDA_STEPWISE, P);
+    check_chunks(LSTMCORE_CUDA_BLOCK, P);
+  }
 }
 
 }  // namespace

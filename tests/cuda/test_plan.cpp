@@ -65,9 +65,11 @@ struct Shape {
 std::vector<Shape> shapes() {
   std::vector<Shape> all = {
       // those of the device report
-      {100, 1, 256, 256},    {100, 1, 512, 512},     {100, 1, 1024, 1024}, {100, 32, 512, 512},
-      {100, 64, 1024, 1024}, {50, 256, 1024, 1024},  {50, 64, 2048, 2048}, {1000, 1, 40, 256},
-      {1, 1, 7, 13},         {50, 33, 100, 300, 77},
+      {100, 1, 256, 256},        {100, 1, 512, 512},     {100, 1, 1024, 1024},
+      {100, 32, 512, 512},       {100, 64, 1024, 1024},  {50, 256, 1024, 1024},
+      {50, 64, 2048, 2048},      {1000, 1, 40, 256},     {1, 1, 7, 13},
+      {50, 33, 100, 300, 77},    {20, 1, 100, 61, 300},  {60, 8, 100, 700, 1},
+      {100, 64, 200, 2048, 512}, {30, 5, 40, 1023, 511},
   };
   for (const std::int64_t H : {1,   2,   3,   7,   8,   9,    31,   33,   64,   65,   127,  130,
                                255, 257, 511, 513, 768, 1000, 1023, 1025, 1536, 2047, 3000, 4096})
@@ -97,7 +99,7 @@ void check_within_device(const lstmcore_cuda_device& device, const Shape& shape,
     expect(plan.shared_bytes == 0 && plan.exchange_bytes == 0, what + ": stepwise needs neither");
     return;
   }
-  expect(dtype != LSTMCORE_CUDA_FLOAT64 && shape.P == 0, what + ": persistent, where it cannot be");
+  expect(dtype != LSTMCORE_CUDA_FLOAT64, what + ": persistent, where it cannot be");
   // Every row and every unit has a place, and no group or block is without one.
   const std::int64_t rows = plan.rows_per_group, units = plan.units_per_block;
   expect(rows * plan.groups >= shape.N && rows * (plan.groups - 1) < shape.N, what + ": rows");
@@ -167,15 +169,16 @@ void check_plans() {
         }
 }
 
-// A plan depends on shape, type and device: on no option of the cell, not on what was planned before, and not
-// on the length of a sequence but through the cost of a launch.
+// A plan depends on shape, type and device: on no option of the cell but the clip of a projection, not on
+// what was planned before, and not on the length of a sequence but through the cost of a launch.
 void check_dependence() {
   const lstmcore_cuda_device device = device_of(kGpus[5]);
   for (const Shape& shape : shapes())
     for (int dtype = 0; dtype < 4; ++dtype) {
       const lstmcore_cuda_spec plain = spec_of(shape, dtype);
       lstmcore_cuda_spec spec = plain;
-      spec.peepholes = spec.has_cell_clip = spec.has_proj_clip = 1;
+      spec.peepholes = spec.has_cell_clip = 1;
+      spec.has_proj_clip = shape.P == 0;
       spec.forget_bias = 0.5;
       spec.cell_clip = spec.proj_clip = 0.3;
       spec.activation = 3;
@@ -186,6 +189,51 @@ void check_dependence() {
       expect(same(first, plan(spec)) && same(first, plan(plain)),
              text(kGpus[5], shape, dtype, 0) + ": differs");
     }
+}
+
+std::string refusal(const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec, const Shape& shape,
+                    int path) {
+  try {
+    make_plan(device, spec, shape.T, shape.N, path);
+    return "";
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+}
+
+// With a projection a persistent path holds what it does without one, and takes longer by the products around
+// its kernel. A clip of the projection, and float64, leave the stepwise path alone.
+void check_projection() {
+  for (const Gpu& gpu : kGpus)
+    for (const Shape& shape : shapes())
+      for (int dtype = 0; shape.N && shape.P && dtype < 4; ++dtype)
+        for (int path = LSTMCORE_CUDA_BLOCK; path <= LSTMCORE_CUDA_GRID; ++path) {
+          const lstmcore_cuda_device device = device_of(gpu);
+          const std::string what = text(gpu, shape, dtype, path);
+          lstmcore_cuda_spec spec = spec_of(shape, dtype), plain = spec;
+          plain.num_proj = 0;
+          lstmcore_cuda_plan with{}, without{};
+          const bool possible = try_plan(device, spec, shape, path, with);
+          expect(possible == try_plan(device, plain, shape, path, without), what + ": possible");
+          expect(with.estimated_step_us > without.estimated_step_us || !possible, what + ": products cost");
+          with.estimated_step_us = without.estimated_step_us;
+          expect(same(with, without), what + ": another division");
+          if (dtype == LSTMCORE_CUDA_FLOAT64)
+            expect(refusal(device, spec, shape, path).find("path: float64") == 0, what + ": float64");
+          spec.has_proj_clip = 1;
+          spec.proj_clip = 0.3;
+          expect(!refusal(device, spec, shape, path).empty(), what + ": clip");
+          if (dtype != LSTMCORE_CUDA_FLOAT64)
+            expect(refusal(device, spec, shape, path).find("path: proj_clip") == 0, what + ": reason");
+          expect(make_plan(device, spec, shape.T, shape.N, 0).path == LSTMCORE_CUDA_STEPWISE,
+                 what + ": clip, choice");
+        }
+  // Where a step is nearly all waiting, the path that does not wait for two launches more.
+  for (const Shape& shape : {Shape{100, 1, 100, 512, 256}, Shape{200, 8, 40, 300, 77}})
+    for (const int dtype : {LSTMCORE_CUDA_FLOAT32, LSTMCORE_CUDA_FLOAT16, LSTMCORE_CUDA_BFLOAT16})
+      expect(make_plan(device_of(kGpus[5]), spec_of(shape, dtype), shape.T, shape.N, 0).path >
+                 LSTMCORE_CUDA_STEPWISE,
+             text(kGpus[5], shape, dtype, 0) + ": persistent");
 }
 
 // The largest H of one row that a path takes. On the way up nothing is left out.
@@ -302,6 +350,7 @@ void check_places(std::int64_t H, int units) {
 int main() {
   check_plans();
   check_dependence();
+  check_projection();
   check_capacity();
   for (const std::int64_t H : {1, 2, 7, 8, 9, 31, 33, 65, 130})
     for (const int units : {8, 16, 32, 64}) {

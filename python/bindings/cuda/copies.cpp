@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "view.h"
 
@@ -61,6 +62,50 @@ void copy_columns(const py::object& to, std::int64_t column, const py::object& f
           static_cast<void*>(into.data + std::size_t(column) * size), into.pitch,
           static_cast<const void*>(values.data), values.pitch, std::size_t(values.width) * size,
           std::size_t(values.count), as_stream(stream));
+  finish_output(to, at);
+}
+
+// to[..., to_column:] = a[..., a_column:] + b, over `width` columns; without b, a converted. Arrays [N, any],
+// or [N, T, any] (T and N the other way round where time_major), of which only the steps within the lengths.
+void add(const py::object& to, std::int64_t to_column, const py::object& a, std::int64_t a_column,
+         const py::object& b, std::int64_t width, const std::optional<Offsets>& lengths, bool time_major,
+         const std::shared_ptr<CudaLibrary>& library, int device, std::uintptr_t stream,
+         const py::tuple& names) {
+  const Workplace at{library, device, stream};
+  const auto name = [&](std::size_t k) { return names[k].cast<std::string>(); };
+  std::vector<DeviceView> views{view_of(to, name(0), at), view_of(a, name(1), at)};
+  if (!b.is_none()) views.push_back(view_of(b, name(2), at));
+  const DeviceView &target = views[0], &source = views[1];
+  const bool sequence = target.rank() == 3;
+  const auto take = [&](const DeviceView& view, int dtype, std::int64_t column) {
+    view.check(dtype, {sequence ? 3 : 2});
+    if (!std::equal(view.shape.begin(), view.shape.end() - 1, target.shape.begin()) ||
+        view.shape.back() < column + width)
+      throw py::value_error(view.name + ": expected " + std::to_string(column + width) +
+                            " columns, and other axes as in shape " + target.shape_text() + ", got shape " +
+                            view.shape_text());
+    return sequence_of(view, time_major, column);
+  };
+  const auto wide = [](int dtype) { return dtype == LSTMCORE_CUDA_FLOAT64; };
+  if (source.dtype >= kInt32 || wide(source.dtype) != wide(target.dtype))
+    throw py::type_error(source.name + ": expected " + dtype_name(target.dtype) + ", got " +
+                         dtype_name(source.dtype));
+  lstmcore_cuda_sum sum{};
+  sum.to = take(target, target.dtype, to_column);
+  target.check_output();
+  sum.a = take(source, source.dtype, a_column);
+  if (views.size() > 2) sum.b = take(views[2], target.dtype, 0);
+  sum.to_dtype = target.dtype;
+  sum.a_dtype = source.dtype;
+  sum.steps = sequence ? target.shape[time_major ? 0 : 1] : 1;
+  sum.batch = target.shape[sequence && time_major ? 1 : 0];
+  sum.width = width;
+  if (lengths && std::int64_t(lengths->size()) != sum.batch)
+    throw py::value_error("lengths: expected " + std::to_string(sum.batch) + " of them, got " +
+                          std::to_string(lengths->size()));
+  sum.lengths = lengths ? lengths->data() : nullptr;
+  enqueue(at, views, library->api().add, device, static_cast<const lstmcore_cuda_sum*>(&sum),
+          as_stream(stream));
   finish_output(to, at);
 }
 
@@ -151,6 +196,9 @@ void register_copies(py::module_& module) {
   module.def("cuda_copy_columns", &copy_columns, py::arg("to"), py::arg("column"), py::arg("source"),
              py::arg("library"), py::arg("device"), py::arg("stream"), py::arg("to_name") = "out",
              py::arg("source_name") = "array");
+  module.def("cuda_add", &add, py::arg("to"), py::arg("to_column"), py::arg("a"), py::arg("a_column"),
+             py::arg("b"), py::arg("width"), py::arg("lengths"), py::arg("time_major"), py::arg("library"),
+             py::arg("device"), py::arg("stream"), py::arg("names"));
   module.def("cuda_read_integers", &read_integers, py::arg("array"), py::arg("library"), py::arg("device"),
              py::arg("stream"), py::arg("name"));
   module.def("cuda_pad", &pad, py::arg("packed"), py::arg("offsets"), py::arg("library"), py::arg("device"),

@@ -1,4 +1,4 @@
-// Copies between arrays on a GPU, and of small ones to the host.
+// Copies between arrays on a GPU, sums of them, and copies of small ones to the host.
 #pragma once
 
 #include <pybind11/pybind11.h>

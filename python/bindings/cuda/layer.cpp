@@ -54,21 +54,16 @@ class CudaContext {
 
 using Host = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-// The sequence as [T, N, width], whatever order its axes have; [N, width] is one step.
-lstmcore_cuda_sequence sequence_of(const DeviceView& view, bool time_major, std::int64_t column) {
-  char* data = static_cast<char*>(view.data) + column * dtype_size(view.dtype);
-  if (view.rank() == 2) return {data, view.shape[0] * view.strides[0], view.strides[0]};
-  return {data, view.strides[time_major ? 0 : 1], view.strides[time_major ? 1 : 0]};
-}
-
 // What a call names its arguments in errors.
 struct Names {
-  std::string x, out, c0, h0;
+  std::string x, out, c0, h0, c_n, h_n;
   explicit Names(const py::tuple& names)
       : x(names[0].cast<std::string>()),
         out(names[1].cast<std::string>()),
         c0(names[2].cast<std::string>()),
-        h0(names[3].cast<std::string>()) {}
+        h0(names[3].cast<std::string>()),
+        c_n(names.size() > 4 ? names[4].cast<std::string>() : "c_n"),
+        h_n(names.size() > 5 ? names[5].cast<std::string>() : "h_n") {}
 };
 
 class CudaLayer {
@@ -124,8 +119,10 @@ class CudaLayer {
     args.c_seq = output(c_seq, "c", wide_dtype(), H, c_column);
     args.c0 = state(c0, names.c0, wide_dtype(), H);
     args.h0 = state(h0, names.h0, spec_.dtype, P);
-    args.c_n = state(c_n, "c_n", wide_dtype(), H);
-    args.h_n = state(h_n, "h_n", spec_.dtype, P);
+    args.c_n = state(c_n, names.c_n, wide_dtype(), H);
+    if (args.c_n) check_final_state(views, names.c0);
+    args.h_n = state(h_n, names.h_n, spec_.dtype, P);
+    if (args.h_n) check_final_state(views, {});
     check_lengths(args, lengths);
     args.lengths = lengths ? lengths->data() : nullptr;
     args.reverse = reverse;
@@ -214,6 +211,15 @@ class CudaLayer {
     if (batch > 1 && values.strides[0] != width)
       throw py::value_error(values.name + ": expected a contiguous array");
     return values.data;
+  }
+
+  // The last view is written while the others are read, or written too; it may be the one of name `in_place`.
+  static void check_final_state(const std::vector<DeviceView>& views, const std::string& in_place) {
+    const DeviceView& state = views.back();
+    state.check_output();
+    for (auto other = views.begin(); other + 1 != views.end(); ++other)
+      if (state.overlaps(*other) && !(other->name == in_place && other->data == state.data))
+        throw py::value_error(state.name + " and " + other->name + " may not share memory");
   }
 
   static void check_lengths(const lstmcore_cuda_forward& args,

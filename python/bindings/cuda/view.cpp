@@ -212,6 +212,24 @@ void DeviceView::check_output() const {
   }
 }
 
+bool DeviceView::overlaps(const DeviceView& other) const {
+  const auto end = [](const DeviceView& view) {
+    std::int64_t reach = 1;  // no stride is negative
+    for (std::size_t k = 0; k < view.shape.size(); ++k) {
+      if (!view.shape[k]) return static_cast<const char*>(view.data);
+      reach += (view.shape[k] - 1) * view.strides[k];
+    }
+    return static_cast<const char*>(view.data) + reach * dtype_size(view.dtype);
+  };
+  return data < end(other) && other.data < end(*this);
+}
+
+lstmcore_cuda_sequence sequence_of(const DeviceView& view, bool time_major, std::int64_t column) {
+  char* data = static_cast<char*>(view.data) + column * dtype_size(view.dtype);
+  if (view.rank() == 2) return {data, view.shape[0] * view.strides[0], view.strides[0]};
+  return {data, view.strides[time_major ? 0 : 1], view.strides[time_major ? 1 : 0]};
+}
+
 DeviceView view_of(const py::object& array, const std::string& name, const Workplace& at) {
   DeviceView view;
   view.name = name;

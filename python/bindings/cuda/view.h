@@ -32,6 +32,8 @@ struct DeviceView {
   void check(int wanted_dtype, std::initializer_list<std::int64_t> ranks) const;
   // Raises ValueError where it cannot be written to, or where elements share memory.
   void check_output() const;
+  // Whether the elements of the two may lie in one place.
+  bool overlaps(const DeviceView& other) const;
   std::string shape_text() const;
 };
 
@@ -54,6 +56,9 @@ void enqueue(const Workplace& at, const std::vector<DeviceView>& views, int (*fu
 }
 // After an output was written: whoever uses one of lstmcore's own arrays next finds it done.
 void finish_output(const py::object& array, const Workplace& at);
+
+// The array as [T, N, width] from a column on, whatever order its axes have; [N, width] is one step.
+lstmcore_cuda_sequence sequence_of(const DeviceView& view, bool time_major, std::int64_t column);
 
 std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& shape);
 DLDataType dlpack_type(int dtype);

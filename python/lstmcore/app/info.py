@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _core
+from lstmcore import _core, cuda
 
 # Packages lstmcore runs without, and what each is for.
 OPTIONAL_PACKAGES = {
@@ -31,7 +31,8 @@ def collect() -> dict[str, Any]:
     """The report as plain data; its keys are what ``lstmcore info --json`` promises to keep.
 
     ``cpu.isa`` is None where LSTMCORE_FORCE_ISA names a level that this CPU or build does not have;
-    ``cpu.isa_error`` then says what to do.
+    ``cpu.isa_error`` then says what to do. ``gpu.why_not`` is None where there are ``gpu.devices``
+    to use.
     """
     core = _core.info()
     return {
@@ -49,6 +50,7 @@ def collect() -> dict[str, Any]:
             "isa_error": core.get("isa_error"),
         },
         "threads": {"number": core["threads"], "reason": core["threads_reason"]},
+        "gpu": {"devices": cuda.devices(), "why_not": cuda.why_not()},
         "memory": {"workspace_bytes": core["workspace_bytes"]},
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -83,6 +85,7 @@ def as_text(report: dict[str, Any]) -> str:
         ("ISA found", ", ".join(cpu["isa_found"])),
         ("ISA in use", isa),
         ("threads", f"{threads['number']} ({threads['reason']})"),
+        *_gpu_rows(report["gpu"]),
         (
             "workspace",
             f"{report['memory']['workspace_bytes']} bytes (lstmcore.trim() gives them back)",
@@ -98,3 +101,15 @@ def as_text(report: dict[str, Any]) -> str:
         )
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _gpu_rows(gpu: dict[str, Any]) -> list[tuple[str, str]]:
+    if gpu["why_not"] is not None:
+        return [("GPU", f"none: {gpu['why_not']}")]
+    rows = []
+    for index, device in enumerate(gpu["devices"]):
+        major, minor = device["compute_capability"]
+        size = f"{device['memory'] / 2**30:.1f} GiB"
+        facts = f"{device['name']}, compute capability {major}.{minor}, {size}"
+        rows.append((f"cuda:{index}", facts))
+    return rows

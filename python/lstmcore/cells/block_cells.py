@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import dtypes, nest
+from lstmcore import dtypes
 from lstmcore.arrays import Array, as_array, as_kernel_array, as_number, as_size
 from lstmcore.cells.lstm_arguments import checked_inputs, unpacked_state
-from lstmcore.cells.lstm_base import LSTMCellBase, checked_placement
+from lstmcore.cells.lstm_base import LSTMCellBase
 from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.input_spec import InputSpec, last_dimension
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, name_of, placement, stand_ins
 from lstmcore.rnn import checks
 from lstmcore.variables.variable_scope import VariableScope
 
@@ -163,13 +164,18 @@ class LSTMBlockFusedCell(Layer):
         self._forget_bias = forget_bias
         self._cell_clip = _active_clip(cell_clip)
         self._use_peephole = use_peephole
-        self._where = checked_placement(device, device_dtype, math)
+        self._where = placement(device, device_dtype, math)
         super().__init__(name=name, dtype=dtype, _reuse=reuse)
         self.input_spec = InputSpec(ndim=3)
 
     @property
     def num_units(self) -> int:
         return self._num_units
+
+    @property
+    def device(self) -> str:
+        """ "cpu", or the GPU that the layer computes on, such as "cuda:0"."""
+        return name_of(self._where)
 
     def build(self, input_shape: Any) -> None:
         """Creates the variables of ``LSTMBlockCell``, in this layer's scope.
@@ -218,7 +224,7 @@ class LSTMBlockFusedCell(Layer):
         Raises ValueError where state and dtype are both missing, InvalidArgumentError for sizes.
         """
         if self._where is not None:
-            return self._run_on_gpu(inputs, initial_state, dtype, sequence_length)
+            return self._run_on_gpu(self._where, inputs, initial_state, dtype, sequence_length)
         x = checked_inputs(as_array(inputs, "inputs"), self._kernel, self.name, InputSpec(ndim=3))
         steps, rows, depth = x.shape
         if depth + self._num_units != self._kernel.shape[0]:
@@ -232,7 +238,7 @@ class LSTMBlockFusedCell(Layer):
         return outputs, LSTMStateTuple(c, h)
 
     def _run_on_gpu(
-        self, inputs: Any, state: Any, dtype: Any, sequence_length: Any
+        self, where: Placement, inputs: Any, state: Any, dtype: Any, sequence_length: Any
     ) -> tuple[Any, LSTMStateTuple]:
         from lstmcore import gpu
         from lstmcore.cells import on_gpu
@@ -244,15 +250,11 @@ class LSTMBlockFusedCell(Layer):
         steps, rows, _ = gpu.shape_of(inputs)
         given = gpu.integers_of(sequence_length, "sequence_length")
         lengths = checks.checked_lengths(given, rows, steps, bounded_axis=0)
-        y, c, h = on_gpu.run(self._cell, inputs, state, lengths, time_major=True)
+        y, c, h = on_gpu.run(self._cell, where, inputs, state, lengths, time_major=True)
         return y, LSTMStateTuple(c, h)
 
     def _scoped_build(self, inputs: Any, scope: str | VariableScope | None = None) -> ScopedBuild:
-        if self._where is not None:
-            from lstmcore.gpu import stand_in
-
-            inputs = nest.map_structure(stand_in, inputs)
-        return super()._scoped_build(inputs, scope)
+        return super()._scoped_build(stand_ins(inputs, self._where), scope)
 
     @property
     def _kernel(self) -> Any:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lstmcore.arrays import Array
 from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, name_of, own_placement
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable_scope import VariableScope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 Self = TypeVar("Self", bound="CellWrapper")
 
@@ -29,7 +27,12 @@ class CellWrapper(RNNCell):
 
     @property
     def _placement(self) -> Placement | None:
-        return self.cell._placement if isinstance(self.cell, RNNCell) else None
+        return own_placement(self.cell)
+
+    @property
+    def device(self) -> str:
+        """That of the cell: "cpu", or a GPU such as "cuda:0"."""
+        return name_of(self._placement)
 
     @property
     def state_size(self) -> Any:
@@ -89,11 +92,12 @@ class CellWrapper(RNNCell):
         state: Any,
         lengths: Array | None,
         *,
+        where: Placement | None,
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
         result: tuple[Any, Any] = self.cell._run_sequence(
-            inputs, state, lengths, time_major=time_major, reverse=reverse
+            inputs, state, lengths, where=where, time_major=time_major, reverse=reverse
         )
         return result
 

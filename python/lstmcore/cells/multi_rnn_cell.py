@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +15,10 @@ from lstmcore.cells.rnn_cell import RNNCell
 from lstmcore.errors import InvalidArgumentError
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.placement import Placement, name_of, own_placement, stand_ins
 from lstmcore.rnn.checks import check_rnn_cell
 from lstmcore.variables.variable import Variable
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
 
 _logger = logging.getLogger("lstmcore")
 
@@ -54,7 +52,7 @@ class MultiRNNCell(RNNCell):
                 "Some cells return tuples of states, but the flag state_is_tuple is not set. "
                 f"State sizes are: {[cell.state_size for cell in cells]}"
             )
-        found = {_device(cell) for cell in cells}
+        found = {name_of(own_placement(cell)) for cell in cells}
         if len(found) > 1:
             raise ValueError(f"cells: expected one device, got {', '.join(sorted(found))}")
         super().__init__()
@@ -68,13 +66,12 @@ class MultiRNNCell(RNNCell):
 
     @property
     def _placement(self) -> Placement | None:
-        first = self._cells[0]
-        return first._placement if isinstance(first, RNNCell) else None
+        return own_placement(self._cells[0])
 
     @property
     def device(self) -> str:
         """That of the cells: "cpu", or a GPU such as "cuda:0"."""
-        return _device(self._cells[0])
+        return name_of(self._placement)
 
     @property
     def _starts_at_zero(self) -> bool:
@@ -134,21 +131,13 @@ class MultiRNNCell(RNNCell):
         return result
 
     def _scoped_build(self, inputs: Any, scope: str | VariableScope | None = None) -> ScopedBuild:
-        return super()._scoped_build(self._on_host(inputs), scope)
-
-    def _on_host(self, structure: Any) -> Any:
-        """Where the cells are on a GPU, with stand-ins for the arrays there."""
-        if self._placement is None:
-            return structure
-        from lstmcore.gpu import stand_in
-
-        return nest.map_structure(stand_in, structure)
+        return super()._scoped_build(stand_ins(inputs, self._placement), scope)
 
     def _check_before_build(self, inputs: Any, state: Any) -> None:
         if self.built or not self._native_sequence:
             return
-        inputs, state = self._on_host(inputs), self._on_host(state)
-        for cell, cell_state in self._levels(state, scoped=False):
+        inputs, state = stand_ins((inputs, state), self._placement)
+        for _, cell, cell_state in self._levels(state, scoped=False):
             cell._check_before_build(inputs, cell_state)
             inputs = _zeros_for(inputs, cell.output_size)
 
@@ -174,16 +163,18 @@ class MultiRNNCell(RNNCell):
         return self._step(inputs, state, scoped=True)
 
     def _step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
-        if self._placement is not None:
+        where = self._placement
+        if where is not None:
             from lstmcore.cells.on_gpu import run_there
 
-            return run_there(self, inputs, lambda x: self._run_step(x, state, scoped=scoped))
+            return run_there(self, where, inputs, lambda x: self._run_step(x, state, scoped=scoped))
         return self._run_step(inputs, state, scoped=scoped)
 
     def _run_step(self, inputs: Any, state: Any, *, scoped: bool) -> tuple[Any, Any]:
         new_states = []
-        for cell, cell_state in self._levels(state, scoped=scoped):
-            inputs, new_state = cell(inputs, cell_state)
+        for level, cell, cell_state in self._levels(state, scoped=scoped, where=self._placement):
+            with level:
+                inputs, new_state = cell(inputs, cell_state)
             new_states.append(new_state)
         return inputs, self._joined(new_states)
 
@@ -200,33 +191,44 @@ class MultiRNNCell(RNNCell):
         state: Any,
         lengths: Array | None,
         *,
+        where: Placement | None,
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
-        like = self._on_host(inputs)
+        like = stand_ins(inputs, where)
         rows, width = like.shape[1 if time_major else 0], like.shape[2]
         step = np.broadcast_to(np.zeros((), like.dtype), (rows, width))
         if state is not None:
-            self._check_before_build(step, state)
+            self._check_before_build(step, stand_ins(state, where))
 
         def run(inputs: Any) -> tuple[Any, Any]:
             new_states = []
-            for cell, cell_state in self._levels(state, scoped=True):
-                inputs, new_state = cell._run_sequence(
-                    inputs, cell_state, lengths, time_major=time_major, reverse=reverse
-                )
+            for level, cell, cell_state in self._levels(state, scoped=True, where=where):
+                with level:
+                    inputs, new_state = cell._run_sequence(
+                        inputs,
+                        cell_state,
+                        lengths,
+                        where=where,
+                        time_major=time_major,
+                        reverse=reverse,
+                    )
                 new_states.append(new_state)
             return inputs, self._joined(new_states)
 
         with self._scoped_build(step):
-            if self._placement is None:
+            if where is None:
                 return run(inputs)
             from lstmcore.cells.on_gpu import run_there
 
-            return run_there(self, inputs, run)
+            return run_there(self, where, inputs, run)
 
-    def _levels(self, state: Any, *, scoped: bool) -> Iterator[tuple[Any, Any]]:
-        """Each cell with its part of the state; inside its scope if ``scoped``."""
+    def _levels(
+        self, state: Any, *, scoped: bool, where: Placement | None = None
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Each cell with its scope, to be entered (which does nothing unless ``scoped``), and its
+        part of the state, which may be on the GPU.
+        """
         position = 0
         for index, cell in enumerate(self._cells):
             if state is None:
@@ -239,13 +241,19 @@ class MultiRNNCell(RNNCell):
                     )
                 part = state[index]
             else:
-                part = _columns(state, position, cell.state_size)
+                part = _columns(state, position, cell.state_size, where)
                 position += cell.state_size
-            with variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext():
-                yield cell, part
+            level = variable_scope(f"cell_{index}") if scoped else contextlib.nullcontext()
+            yield level, cell, part
 
     def _joined(self, states: list[Any]) -> Any:
-        return tuple(states) if self._state_is_tuple else np.concatenate(states, axis=1)
+        if self._state_is_tuple:
+            return tuple(states)
+        if isinstance(states[0], np.ndarray):
+            return np.concatenate(states, axis=1)
+        from lstmcore import gpu
+
+        return gpu.side_by_side(states)
 
     def __repr__(self) -> str:
         cells = ", ".join(repr(cell) for cell in self._cells)
@@ -255,19 +263,14 @@ class MultiRNNCell(RNNCell):
         return [cell for cell in self._cells if isinstance(cell, Layer)]
 
 
-def _device(cell: Any) -> str:
-    where = cell._placement if isinstance(cell, RNNCell) else None
-    return "cpu" if where is None else where.device
-
-
 def _zeros_for(inputs: Any, width: int) -> Array:
     """Zeros [N, width] like inputs [N, ...], which take no memory."""
     array = as_array(inputs, "inputs")
     return np.broadcast_to(np.zeros((), array.dtype), (*array.shape[:1], width))
 
 
-def _columns(state: Any, start: int, size: int) -> Array:
-    array = as_array(state, "state")
+def _columns(state: Any, start: int, size: int, where: Placement | None) -> Any:
+    array = as_array(stand_ins(state, where), "state")
     if array.ndim != 2:
         raise InvalidArgumentError(
             f"Expected begin and size arguments to be 1-D tensors of size {array.ndim}, but got "
@@ -278,4 +281,9 @@ def _columns(state: Any, start: int, size: int) -> Array:
             f"Expected size[1] in [0, {array.shape[1] - start}], but got {size} "
             f"(state has {array.shape[1]} columns)"
         )
+    if where is not None:
+        from lstmcore import gpu
+
+        if gpu.is_on_device(state):
+            return gpu.columns(state, start, size, gpu.stream_of(state), "state")
     return array[:, start : start + size]

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lstmcore import gpu, nest
 from lstmcore.arrays import Array, as_array
 from lstmcore.cells.lstm_arguments import checked_inputs
-from lstmcore.cells.lstm_base import LSTMCellBase
+from lstmcore.cells.lstm_base import OUT_NAMES, LSTMCellBase
 from lstmcore.cells.numpy_step import StepSettings, StepWeights
-from lstmcore.cuda import DeviceArray
-from lstmcore.gpu import Gpu, Placement
+from lstmcore.gpu import Gpu
 from lstmcore.layers.input_spec import InputSpec, check_rank
+from lstmcore.placement import Placement
 
-if TYPE_CHECKING:
-    from lstmcore.cells.multi_rnn_cell import MultiRNNCell
-
-_NAMES = ("inputs", "outputs", "c of state", "h of state")
+_NAMES = ("inputs", "outputs", "c of state", "h of state", *OUT_NAMES)
 
 
 class CellOnGpu:
@@ -77,13 +74,19 @@ class CellOnGpu:
         *,
         time_major: bool,
         reverse: bool,
-    ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-        """(outputs, c, h) for x on the device, [N, I] or a sequence; None for a state of zeros."""
+        out: tuple[Any, Any] | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """(outputs, c, h) for x on the device, [N, I] or a sequence; None for a state of zeros.
+
+        ``out``: arrays on the device for c and h.
+        """
         shape = gpu.shape_of(x)
         step = len(shape) == 2
         rows = shape[0] if step or not time_major else shape[1]
-        c_n = self.gpu.empty((rows, self.num_units), stream, self.gpu.wide)
-        h_n = self.gpu.empty((rows, self.output_size), stream)
+        c_n, h_n = out or (
+            self.gpu.empty((rows, self.num_units), stream, self.gpu.wide),
+            self.gpu.empty((rows, self.output_size), stream),
+        )
         y = None if step else self.gpu.empty((*shape[:2], self.output_size), stream)
         self._layer.forward(
             x, y, 0, None, 0, c, h, c_n, h_n, lengths, time_major, reverse, 0, stream, _NAMES
@@ -93,6 +96,7 @@ class CellOnGpu:
 
 def run(
     cell: LSTMCellBase,
+    where: Placement,
     inputs: Any,
     state: Any,
     lengths: Array | None = None,
@@ -100,18 +104,21 @@ def run(
     step: bool = False,
     time_major: bool = False,
     reverse: bool = False,
+    out: tuple[Any, Any] | None = None,
 ) -> tuple[Any, Any, Any]:
-    """(outputs, new c, new h) of a built cell with a device.
+    """(outputs, new c, new h) of a built cell on a GPU.
 
     Args:
         inputs: [N, I] for a ``step``, else [N, T, I] or [T, N, I]; on the device, or on the host:
             the results are where the inputs are.
-        state: (c, h), each on the device or on the host; None for zeros.
+        state: (c, h), or one array where the cell's state is one, on the device or on the host;
+            None for zeros.
+        out: arrays for c and h, where the inputs are.
 
     Raises as the cell does on the CPU, and for arrays on the device TypeError and ValueError that
     name the argument.
     """
-    on_gpu = cell._on_gpu()
+    on_gpu = cell._on_gpu(where)
     there = gpu.is_on_device(inputs)
     stream = gpu.stream_of(inputs) if there else 0
     x = inputs if there else as_array(inputs, "inputs")
@@ -122,36 +129,41 @@ def run(
     shape = gpu.shape_of(x)
     rows = shape[0] if step or not time_major else shape[1]
     first = x if step and not there else _zeros((rows, shape[-1]), on_gpu)
+    if out is not None and not there:
+        _check_host_out(out, on_gpu, rows, [x, *nest.flatten(state)])
     c, h = _state(cell, on_gpu, first, state, stream)
-    if not there:
-        x = on_gpu.gpu.upload(x, stream)
     results = on_gpu.forward(
-        x,
+        x if there else on_gpu.gpu.upload(x, stream),
         c,
         h,
         None if lengths is None else lengths.tolist(),
         stream,
         time_major=time_major,
         reverse=reverse,
+        out=out if there else None,
     )
     if there:
         return results
     y, c, h = results
     host = on_gpu.gpu.to_host(h, on_gpu.host_dtype)
     outputs = host if y is h else on_gpu.gpu.to_host(y, on_gpu.host_dtype)
-    return outputs, on_gpu.gpu.to_host(c, on_gpu.host_dtype), host
+    new_c = on_gpu.gpu.to_host(c, on_gpu.host_dtype)
+    if out is None:
+        return outputs, new_c, host
+    out[0][...], out[1][...] = new_c, host
+    return out[1], *out
 
 
 def run_there(
-    cell: MultiRNNCell, inputs: Any, run: Callable[[Any], tuple[Any, Any]]
+    cell: Any, where: Placement, inputs: Any, run: Callable[[Any], tuple[Any, Any]]
 ) -> tuple[Any, Any]:
-    """``run(inputs)`` of a built stack, whose inputs go to its GPU once, and results come back."""
+    """``run(inputs)`` of a built cell, whose inputs go to the GPU once, and results come back."""
     if gpu.is_on_device(inputs):
         return run(inputs)
-    leaf: Any = cell
+    leaf = cell
     while not isinstance(leaf, LSTMCellBase):
         leaf = leaf._cells[0] if hasattr(leaf, "_cells") else leaf.cell
-    on_gpu = leaf._on_gpu()
+    on_gpu = leaf._on_gpu(where)
     x = checked_inputs(
         as_array(inputs, "inputs"), leaf._kernel, leaf.name, InputSpec(ndim=np.ndim(inputs))
     )
@@ -169,22 +181,46 @@ def _state(
     if state is None:
         return None, None
     kinds = (on_gpu.gpu.wide, on_gpu.gpu.dtype)
-    if not gpu.any_on_device(state):
-        parts = cell._checked(first, state, cell._kernel)[1:]
-        c, h = (
-            on_gpu.gpu.upload(part, stream, kind) for part, kind in zip(parts, kinds, strict=True)
+    if cell._state_is_tuple and (not isinstance(state, (tuple, list)) or len(state) != 2):
+        if gpu.any_on_device(state):
+            raise ValueError(f"state must be (c, h), received {type(state).__name__}")
+    elif cell._state_is_tuple and all(gpu.is_on_device(part) for part in state):
+        return state[0], state[1]
+    parts = cell._checked(first, nest.map_structure(gpu.stand_in, state), cell._kernel)[1:]
+    if not cell._state_is_tuple and gpu.is_on_device(state):
+        H = on_gpu.num_units
+        return (
+            gpu.columns(state, 0, H, stream, "state", kinds[0]),
+            gpu.columns(state, H, on_gpu.output_size, stream, "state", kinds[1]),
         )
-        return c, h
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise ValueError(f"state must be (c, h), received {type(state).__name__}")
-    if any(not gpu.is_on_device(part) for part in state):
-        stand_ins = tuple(gpu.stand_in(part) for part in state)
-        parts = cell._checked(first, stand_ins, cell._kernel)[1:]
-        state = [
-            given if gpu.is_on_device(given) else on_gpu.gpu.upload(part, stream, kind)
-            for given, part, kind in zip(state, parts, kinds, strict=True)
-        ]
-    return state[0], state[1]
+    given = state if cell._state_is_tuple else parts
+    c, h = (
+        each if gpu.is_on_device(each) else on_gpu.gpu.upload(part, stream, kind)
+        for each, part, kind in zip(given, parts, kinds, strict=True)
+    )
+    return c, h
+
+
+def _check_host_out(out: tuple[Any, Any], on_gpu: CellOnGpu, rows: int, inputs: list[Any]) -> None:
+    """What the kernels of the CPU ask of ``out``."""
+    dtype = on_gpu.host_dtype
+    for part, name, width in zip(
+        out, OUT_NAMES, (on_gpu.num_units, on_gpu.output_size), strict=True
+    ):
+        expected = f"{name}: expected a {dtype} array of shape ({rows}, {width})"
+        if type(part) is not np.ndarray:
+            raise TypeError(f"{expected} where the inputs are, got {type(part).__name__}")
+        if part.dtype != dtype:
+            raise TypeError(f"{expected}, got dtype {part.dtype}")
+        if part.shape != (rows, width):
+            raise ValueError(f"{expected}, got shape {part.shape}")
+        if not (part.flags.c_contiguous and part.flags.writeable and part.flags.aligned):
+            raise ValueError(f"{expected}, C-contiguous, aligned and writable")
+    if any(
+        isinstance(other, np.ndarray) and np.may_share_memory(out[1], other)
+        for other in (out[0], *inputs)
+    ):
+        raise ValueError(f"{OUT_NAMES[1]} may not share memory with another array")
 
 
 def _zeros(shape: tuple[int, int], on_gpu: CellOnGpu) -> Array:

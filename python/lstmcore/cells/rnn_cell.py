@@ -6,7 +6,7 @@ TF API: ``tf.compat.v1.nn.rnn_cell.RNNCell``, ``LSTMStateTuple``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,9 @@ from lstmcore.cells.zero_state import zeros_like_structure
 from lstmcore.layers.input_spec import checked_input
 from lstmcore.layers.layer import Layer
 from lstmcore.layers.scoped_build import CapturingBuild, ScopedBuild
-from lstmcore.variables.variable_scope import VariableScope, get_variable_scope, variable_scope
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
+from lstmcore.placement import Placement
+from lstmcore.unwinding import unwound
+from lstmcore.variables.variable_scope import VariableScope
 
 
 class _LSTMStateTuple(NamedTuple):
@@ -53,6 +52,7 @@ class RNNCell(Layer):
     """
 
     _not_pickled = Layer._not_pickled | {"_outer"}
+    _set_by_first_use = (*Layer._set_by_first_use, "_outer")
 
     def _set_runtime_state(self) -> None:
         super()._set_runtime_state()
@@ -78,6 +78,9 @@ class RNNCell(Layer):
 
         Returns (output [N, output_size], new state).
         """
+        return super().__call__(inputs, state, scope=scope)
+
+    def _call_in_scope(self, inputs: Any, state: Any, scope: Any = None) -> Any:
         with self._scoped_build(inputs, scope) as entered:
             if self._call_takes_scope:
                 return self.call(inputs, state, scope=entered)
@@ -87,13 +90,7 @@ class RNNCell(Layer):
         """As for every layer, inside the scope of the first call, so that variables are noticed."""
         if self.input_spec is not None:
             inputs = checked_input(self.input_spec, inputs, self.name)
-        if scope is None and self._outer is None:
-            self._outer = get_variable_scope()
-        # a new context each time: one object could not be shared between threads
-        outer = variable_scope(
-            self._outer if scope is None else scope, custom_getter=self._tracking_getter
-        )
-        return CapturingBuild(self, inputs, outer, verbatim=scope is not None)
+        return CapturingBuild(self, inputs, scope)
 
     def _check_before_build(self, inputs: Any, state: Any) -> None:
         """Raises for a state [N, ...] that no variables could make fit inputs [N, I].
@@ -163,14 +160,16 @@ class RNNCell(Layer):
         state: Any,
         lengths: Array | None,
         *,
+        where: Placement | None,
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
         """All time steps at once: (outputs, final state), for cells with ``_native_sequence``.
 
         Args:
-            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the cell's GPU.
-            state: None for zeros, of cells on a GPU only.
+            inputs: [N, T, I], or [T, N, I] if ``time_major``; C-contiguous, or on the GPU.
+            state: None for zeros, on a GPU only.
+            where: the GPU to run on, whatever the cell's own device is; None for the CPU.
             lengths: int64 [N] in 0..T, or None for T everywhere. Past its length a row's outputs
                 are 0 and its state stays.
             reverse: run each row backwards inside its length; outputs keep their positions.
@@ -187,6 +186,10 @@ class LayerRNNCell(RNNCell):
         if ready and spec and type(inputs) is np.ndarray and inputs.ndim == spec.ndim:
             self._note_open()
             return self.call(inputs, state)
+        return self._call_and_build(inputs, state, scope)
+
+    @unwound
+    def _call_and_build(self, inputs: Any, state: Any, scope: Any) -> Any:
         if not self.built:
             self._check_before_build(inputs, state)
         with self._scoped_build(inputs, scope):

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import nest
+from lstmcore import _core, nest
 from lstmcore.arrays import Array
 from lstmcore.cells.cell_wrapper import CellWrapper
 from lstmcore.cells.device_spec import check_device
+from lstmcore.placement import Placement, stand_ins
 
 
 class ResidualWrapper(CellWrapper):
@@ -33,7 +34,6 @@ class ResidualWrapper(CellWrapper):
         self._residual_fn = residual_fn
 
     def _check_step(self, inputs: Any) -> None:
-        self._refuse_on_device(inputs)
         if self._residual_fn is not None or not isinstance(inputs, np.ndarray):
             return
         if inputs.ndim == 2 and isinstance(self.output_size, int):
@@ -44,17 +44,6 @@ class ResidualWrapper(CellWrapper):
             return self._residual_fn(inputs, output)
         nest.check_same_structure(inputs, output, ("inputs", "outputs"))
         return nest.map_structure(_sum, inputs, output)
-
-    def _refuse_on_device(self, inputs: Any) -> None:
-        if self._placement is None or self._residual_fn is not None:
-            return
-        from lstmcore.gpu import is_on_device
-
-        if is_on_device(inputs):
-            raise TypeError(
-                "inputs: a ResidualWrapper adds NumPy arrays; for arrays on the GPU pass a "
-                "residual_fn that adds them"
-            )
 
     @property
     def _native_sequence(self) -> bool:
@@ -67,15 +56,20 @@ class ResidualWrapper(CellWrapper):
         state: Any,
         lengths: Array | None,
         *,
+        where: Placement | None,
         time_major: bool,
         reverse: bool = False,
     ) -> tuple[Any, Any]:
-        self._refuse_on_device(inputs)
-        rows = inputs.shape[1 if time_major else 0]
-        _check_compatible((rows, inputs.shape[2]), (rows, self.output_size))
+        shape = stand_ins(inputs, where).shape
+        rows = shape[1 if time_major else 0]
+        _check_compatible((rows, shape[2]), (rows, self.output_size))
         outputs, new_state = super()._run_sequence(
-            inputs, state, lengths, time_major=time_major, reverse=reverse
+            inputs, state, lengths, where=where, time_major=time_major, reverse=reverse
         )
+        if not isinstance(outputs, np.ndarray):
+            from lstmcore.gpu import add
+
+            return add(inputs, outputs, outputs, lengths, time_major=time_major), new_state
         outputs += inputs
         if lengths is not None:
             steps = np.arange(inputs.shape[0 if time_major else 1])
@@ -109,7 +103,12 @@ class DeviceWrapper(CellWrapper):
         return {**super().get_config(), "device": self._device}
 
 
-def _sum(inputs: Array, output: Array) -> Array:
+def _sum(inputs: Any, output: Any) -> Any:
+    if isinstance(output, _core.DeviceArray):
+        from lstmcore import gpu
+
+        _check_compatible(gpu.shape_of(inputs), output.shape)
+        return gpu.add(inputs, output)
     _check_compatible(np.shape(inputs), np.shape(output))
     return inputs + output
 

@@ -25,6 +25,7 @@ from lstmcore.checkpoint.paths import StrPath
 from lstmcore.checkpoint.reader import CheckpointReader
 from lstmcore.checkpoint.structure import cells_by_key, key_text
 from lstmcore.errors import CheckpointError
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable import Variable
 
 
@@ -180,6 +181,7 @@ def _load(reader: CheckpointReader, cell: Any, tensors: CellTensors) -> dict[str
     return {role: value.astype(dtype, copy=False) for role, value in values.items()}
 
 
+@unwound
 def _build(cell: Any, stored: Geometry, dtype: np.dtype[Any]) -> None:
     """Build as a first call with an empty batch would, in the current variable scope."""
     rank = cell.input_spec.ndim if cell.input_spec is not None and cell.input_spec.ndim else 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lstmcore.arrays import as_number
 from lstmcore.formats import canonical
@@ -19,10 +19,8 @@ from lstmcore.formats.opening import open_source
 from lstmcore.formats.safetensors_file import SafetensorsSource
 from lstmcore.formats.source import Source
 from lstmcore.models.description import CellSpec
-from lstmcore.models.lstm import LSTM, placement_of
-
-if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
+from lstmcore.models.lstm import LSTM
+from lstmcore.placement import Placement, placement
 
 
 def load(
@@ -70,7 +68,7 @@ def load(
         RuntimeError: a device that cannot be used, with the reason.
     """
     choices = Choices(forget_bias, activation, recurrent_activation, cell_clip, proj_clip, dtype)
-    where = placement_of(device, device_dtype, math)
+    where = placement(device, device_dtype, math)
     return _placed(load_explained(file, scope, choices, ignore).model, where)
 
 
@@ -107,7 +105,7 @@ def open_models(
 
     Raises as ``load``, for the first model that cannot be loaded.
     """
-    where = placement_of(device, device_dtype, math)
+    where = placement(device, device_dtype, math)
     return {name: _placed(model, where) for name, model in _open_models(file, choices).items()}
 
 

@@ -7,10 +7,7 @@ and the scope its variables live in, which is fixed at the first call.
 from __future__ import annotations
 
 import inspect
-import re
-import warnings
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lstmcore import dtypes
@@ -18,12 +15,14 @@ from lstmcore.arrays import as_array
 from lstmcore.layers.input_spec import InputSpec, checked_input, flatten
 from lstmcore.layers.layer_weights import LayerWeights
 from lstmcore.layers.scoped_build import ScopedBuild
+from lstmcore.unwinding import all_or_nothing, unwound
 from lstmcore.variables import initializers
-from lstmcore.variables.graph import Graph, get_default_graph
+from lstmcore.variables.graph import get_default_graph
 from lstmcore.variables.scope_settings import check_reuse
 from lstmcore.variables.variable_scope import VariableScope, get_variable, variable_scope
 
 Self = TypeVar("Self", bound="Layer")
+Result = TypeVar("Result")
 
 # Arguments of TensorFlow's base layer that say nothing about inference: accepted, not used.
 _IGNORED_KWARGS = frozenset(
@@ -54,6 +53,15 @@ class Layer(LayerWeights):
     ``name`` that is no string, and ``weights`` that are no list.
     """
 
+    #: Attributes that a first use sets, which are as before where it fails.
+    _set_by_first_use: tuple[str, ...] = (
+        "built",
+        "_dtype",
+        "_scope",
+        "_graph",
+        "_open_mark",
+        "_initial_weights",
+    )
     #: Attributes that a pickled or copied layer starts without, or gets otherwise.
     _not_pickled = frozenset({"_graph", "_open_mark", "_scope", "_call_takes_scope"})
 
@@ -85,66 +93,15 @@ class Layer(LayerWeights):
             with variable_scope(scope) as self._scope:
                 pass
 
-    def _set_names(self, name: Any) -> None:
-        base = _snake_case(type(self).__name__)
-        if isinstance(name, VariableScope):
-            self._base_name = name.name
-            self._name = get_default_graph().unique_layer_name(base)
-        elif not isinstance(name, (str, type(None))):
-            raise TypeError(
-                f"name must be a string, received {name!r} of type {type(name).__name__}"
-            )
-        else:
-            self._base_name = name or base
-            self._name = name or get_default_graph().unique_layer_name(base)
-
     def _set_runtime_state(self) -> None:
         """What is not pickled."""
-        self._graph: weakref.ref[Graph] | None = None
-        self._open_mark: tuple[object, int] | None = None
+        self._graph = self._open_mark = None
         self._call_takes_scope = "scope" in inspect.signature(self.call).parameters
-
-    # Names and scope
-
-    @property
-    def name(self) -> str:  # type: ignore[override]  # read-only here, an attribute in the base
-        return str(self._name)
 
     @property
     def dtype(self) -> str | None:
         """The name of the dtype; None until it is given or taken from the first input."""
         return None if self._dtype is None else self._dtype.name
-
-    @property
-    def scope_name(self) -> str:
-        """The scope of the variables. Raises ValueError before the first call, which fixes it."""
-        if self._scope is None:
-            raise ValueError(
-                f'No name available for layer scope because the layer "{self._name}" has not been '
-                "used yet. The scope name  is determined the first time the layer instance is "
-                "called. You must therefore call the layer before querying `scope_name`."
-            )
-        return self._scope.name
-
-    @property
-    def graph(self) -> None:
-        """None, with TensorFlow's warning: layers do not record where they were made."""
-        warnings.warn(
-            "`Layer.graph` is deprecated and will be removed in a future version. Please stop "
-            "using this property because tf.layers layers no longer track their graph.",
-            stacklevel=2,
-        )
-
-    def _set_scope(self, scope: str | VariableScope | None = None) -> VariableScope:
-        if self._scope is None:
-            if self._reuse:
-                context = variable_scope(self._base_name if scope is None else scope)
-            else:
-                context = variable_scope(scope, default_name=self._base_name)
-            with context as entered:
-                self._scope = entered
-            self._graph = weakref.ref(get_default_graph())
-        return self._scope
 
     # Building and calling
 
@@ -156,7 +113,13 @@ class Layer(LayerWeights):
         """The computation, defined by subclasses."""
         raise NotImplementedError(f"{type(self).__name__} defines no call()")
 
+    @unwound
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._is_ready():
+            return self._call_in_scope(inputs, *args, **kwargs)
+        return self._all_or_nothing(self._call_in_scope, inputs, *args, **kwargs)
+
+    def _call_in_scope(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         with self._scoped_build(inputs, kwargs.pop("scope", None)) as entered:
             if self._call_takes_scope:
                 kwargs["scope"] = entered
@@ -178,9 +141,8 @@ class Layer(LayerWeights):
     def _build_once(self, inputs: Any) -> None:
         """Builds for ``inputs``, and sets the weights that the constructor was given.
 
-        Where the build fails, the dtype is as unknown as before; weights that do not fit are
-        refused again by every call. Called with the lock of ``shared_state`` held, so that threads
-        that share the layer build it once.
+        Part of ``_all_or_nothing``, with the lock of ``shared_state`` held, so that threads that
+        share the layer build it once: weights that do not fit are refused again by every call.
         """
         if not self.built:
             self._build_variables(inputs)
@@ -193,34 +155,31 @@ class Layer(LayerWeights):
         return self.built and self._initial_weights is None
 
     def _build_variables(self, inputs: Any) -> None:
-        dtype = self._dtype
-        if dtype is None:
+        if self._dtype is None:
             self._dtype = _first_dtype(inputs)
-        try:
-            self.build(_shapes(inputs))
-        except BaseException:
-            self._dtype = dtype
-            raise
+        self.build(_shapes(inputs))
         self.built = True
 
-    def _note_open(self) -> None:
-        """Counts the layer's scope as opened, for a call that needs no scope itself.
+    def _all_or_nothing(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        """``function(...)``, which uses the layer first: see ``unwinding.all_or_nothing``."""
 
-        Later default names in the same enclosing scope depend on it. In another graph than that of
-        its variables a layer takes no name.
-        """
+        def first_use() -> Result:
+            graph.scopes.note(self._undo_of_first_use())
+            return function(*args, **kwargs)
+
         graph = get_default_graph()
-        if self._graph is None or self._scope is None or self._is_noted():
-            return
-        names = graph.scopes.names
-        if self._graph() is graph:
-            names.open(self._scope.name)
-        self._open_mark = (names, names.generation)
+        return all_or_nothing(graph, first_use)
 
-    def _is_noted(self) -> bool:
-        """Whether the next call, where it is made, needs to count no scope as opened."""
-        names, mark = get_default_graph().scopes.names, self._open_mark
-        return mark is not None and mark[0] is names and mark[1] == names.generation
+    def _undo_of_first_use(self) -> Callable[[], None]:
+        state = {name: vars(self)[name] for name in self._set_by_first_use}
+        trainable, others = list(self._trainable_weights), list(self._non_trainable_weights)
+
+        def undo() -> None:
+            vars(self).update(state)
+            self._trainable_weights, self._non_trainable_weights = trainable, others
+            self._weights_changed()
+
+        return undo
 
     # Weights
 
@@ -294,13 +253,6 @@ class Layer(LayerWeights):
         self._set_runtime_state()
         for variable in self.weights:
             variable.watch(self)
-
-
-def _snake_case(name: str) -> str:
-    """``BasicLSTMCell`` -> ``basic_lstm_cell``, as Keras names layers."""
-    words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
-    return f"private{snake}" if snake.startswith("_") else snake
 
 
 def _listed(weights: Any) -> list[Any] | None:

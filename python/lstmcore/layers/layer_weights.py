@@ -10,13 +10,13 @@ import numpy as np
 
 from lstmcore import shared_state
 from lstmcore.arrays import Array
+from lstmcore.layers.layer_scope import LayerScope
 from lstmcore.variables.variable import PartitionedVariable, Variable
 
 
-class LayerWeights:
+class LayerWeights(LayerScope):
     """What a layer's weights are and how they are read and set; the base of ``Layer``."""
 
-    name: str
     built: bool
     trainable: bool
 

@@ -6,14 +6,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lstmcore import shared_state
-from lstmcore.variables.variable_scope import VariableScope, variable_scope
+from lstmcore.variables.variable_scope import VariableScope, get_variable_scope, variable_scope
 
 if TYPE_CHECKING:
+    from lstmcore.cells.rnn_cell import RNNCell
     from lstmcore.layers.layer import Layer
 
 
 class ScopedBuild:
-    """The context of one use of a layer, see ``Layer._scoped_build``."""
+    """The context of one use of a layer, see ``Layer._scoped_build``.
+
+    Functions that enter it are ``unwound``, which leaves the scopes where entering them fails.
+    """
 
     __slots__ = ("_context", "_inputs", "_layer", "_scope")
 
@@ -26,12 +30,11 @@ class ScopedBuild:
         if self._layer._is_ready():
             return self._enter()
         with shared_state.lock:
-            entered = self._enter()
-            try:
-                self._layer._build_once(self._inputs)
-            except BaseException:
-                self._context.__exit__(None, None, None)
-                raise
+            return self._layer._all_or_nothing(self._enter_and_build)
+
+    def _enter_and_build(self) -> VariableScope:
+        entered = self._enter()
+        self._layer._build_once(self._inputs)
         return entered
 
     def _enter(self) -> VariableScope:
@@ -52,22 +55,25 @@ class ScopedBuild:
 class CapturingBuild(ScopedBuild):
     """``ScopedBuild`` inside the scope in which a cell was first called."""
 
-    __slots__ = ("_outer", "_verbatim")
+    __slots__ = ("_cell", "_outer")
 
-    def __init__(self, cell: Layer, inputs: Any, outer: variable_scope, *, verbatim: bool) -> None:
-        super().__init__(cell, inputs, None)
-        self._outer = outer
-        self._verbatim = verbatim
+    def __init__(self, cell: RNNCell, inputs: Any, scope: str | VariableScope | None) -> None:
+        super().__init__(cell, inputs, scope)
+        self._cell = cell
 
-    def __enter__(self) -> VariableScope:
+    def _enter(self) -> VariableScope:
+        cell = self._cell
+        if self._scope is None and cell._outer is None:
+            cell._outer = get_variable_scope()
+        # a new context each time: one object could not be shared between threads
+        self._outer = variable_scope(
+            cell._outer if self._scope is None else self._scope,
+            custom_getter=cell._tracking_getter,
+        )
         entered = self._outer.__enter__()
-        if self._verbatim:
-            self._scope = entered
-        try:
-            return super().__enter__()
-        except BaseException:
-            self._outer.__exit__(None, None, None)
-            raise
+        if self._scope is not None:
+            self._scope = entered  # taken verbatim
+        return super()._enter()
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)

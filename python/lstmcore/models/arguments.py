@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmcore.arrays import Array, as_array
+from lstmcore.cells.rnn_cell import LSTMStateTuple
+from lstmcore.models.description import StackLayer
+
+OUTPUTS = ("all", "last", "c", "hc")
+
+
+class Call(NamedTuple):
+    """What ``LSTM.__call__`` was given, but for x."""
+
+    lengths: Any
+    initial_state: Any
+    outputs: str
+    return_state: bool
+    time_major: bool
+    offsets: Any
+    out: Any
+    threads: int | None
+    stream: int | None
+    path: str
+
+
+def check_outputs(outputs: Any, out: Any) -> None:
+    if outputs not in OUTPUTS:
+        raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}, got {outputs!r}")
+    if out is not None and outputs not in ("all", "last"):
+        raise ValueError(f"out: only for outputs='all' and 'last', got outputs={outputs!r}")
 
 
 def checked_input(x: Any, rank: int, input_size: int, dtype: Any) -> Array:
@@ -21,6 +47,19 @@ def checked_input(x: Any, rank: int, input_size: int, dtype: Any) -> Array:
             + (". For a single sequence pass x[None]" if values.ndim == 2 and rank == 3 else "")
         )
     return np.require(values, dtype, ("C", "A"))
+
+
+def zero_state(layers: Sequence[StackLayer], rows: int) -> tuple[LSTMStateTuple, ...]:
+    """Zeros (c [N, H], h [N, P]) for each layer and direction, in the dtype of the weights."""
+    cells = [cell for layer in layers for _, cell in layer.cells]
+    dtype = cells[0].weights["kernel"].dtype
+    return tuple(
+        LSTMStateTuple(
+            np.zeros((rows, cell.spec.num_units), dtype),
+            np.zeros((rows, cell.spec.output_size), dtype),
+        )
+        for cell in cells
+    )
 
 
 def state_pairs(state: Any, count: int) -> list[Any]:

@@ -191,3 +191,22 @@ def _checked_cell(cell: Cell, where: str) -> Cell:
             dense.flags.writeable = False
         weights[role] = dense
     return Cell(cell.spec, weights)
+
+
+def described(layers: tuple[StackLayer, ...]) -> list[str]:
+    """Sizes, and the options that are not the default, for ``repr``."""
+    specs = [cell.spec for layer in layers for _, cell in layer.cells]
+    units = [layer.cells[0][1].spec.num_units for layer in layers]
+    facts = [
+        f"input_size={specs[0].input_size}",
+        f"num_units={units[0] if len(set(units)) == 1 else units}",
+        f"num_layers={len(layers)}",
+        f"output_size={layers[-1].output_size}",
+    ]
+    if all(len(layer.cells) == 2 for layer in layers):
+        facts.append("bidirectional=True")
+    return facts + [
+        f"{field}={getattr(specs[0], field)!r}"
+        for field, default in CellSpec.__dataclass_fields__.items()
+        if field not in ("input_size", "num_units") and getattr(specs[0], field) != default.default
+    ]

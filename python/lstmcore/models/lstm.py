@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore import _core, dtypes
-from lstmcore.arrays import Array, as_array, as_flag, as_size
+from lstmcore import dtypes
+from lstmcore.arrays import Array, as_flag, as_size
 from lstmcore.cells.rnn_cell import LSTMStateTuple
-from lstmcore.models import arguments
-from lstmcore.models.description import Cell, CellSpec, StackLayer, checked_layers
-from lstmcore.variables.initializers import drawn
+from lstmcore.models import arguments, stack_weights
+from lstmcore.models.description import CellSpec, StackLayer, checked_layers, described
+from lstmcore.models.on_cpu import CpuModel
+from lstmcore.placement import Placement, placement
 
 if TYPE_CHECKING:
-    from lstmcore.gpu import Placement
     from lstmcore.models.on_cuda import CudaModel
 
-OUTPUTS = ("all", "last", "c", "hc")
 State = tuple[LSTMStateTuple, ...]
 
 
@@ -65,24 +63,16 @@ class LSTM:
         device_dtype: str | None = None,
         math: str = "ieee",
     ) -> None:
-        where = placement_of(device, device_dtype, math)
+        where = placement(device, device_dtype, math)
         count = as_size(num_layers, "num_layers", minimum=1)
         both = as_flag(bidirectional, "bidirectional")
         kind, random = dtypes.as_compute_dtype(dtype), np.random.default_rng(seed)
-        layers, width = [], as_size(input_size, "input_size", minimum=1)
+        width = as_size(input_size, "input_size", minimum=1)
+        limits, names = (cell_clip, proj_clip), (activation, recurrent_activation)
+        layers = []
         for _ in range(count):
-            spec = CellSpec(
-                width,
-                num_units,
-                num_proj,
-                use_peepholes,
-                forget_bias,
-                cell_clip,
-                proj_clip,
-                activation,
-                recurrent_activation,
-            )
-            cells = [Cell(spec, _initial(spec, kind, random)) for _ in range(1 + both)]
+            spec = CellSpec(width, num_units, num_proj, use_peepholes, forget_bias, *limits, *names)
+            cells = [stack_weights.initial_cell(spec, kind, random) for _ in range(1 + both)]
             layers.append(StackLayer(*cells))
             width = layers[-1].output_size
         self._set_layers(layers, {}, "lstm", where)
@@ -100,23 +90,16 @@ class LSTM:
         self, layers: Any, metadata: Mapping[str, str], name: str, where: Placement | None = None
     ) -> None:
         checked = checked_layers(layers)
+        on_cpu = CpuModel(checked)
         on_cuda: CudaModel | None = None
-        if where is not None:  # before anything is changed: it may fail
+        if where is not None:
             from lstmcore.models.on_cuda import CudaModel
 
             on_cuda = CudaModel(checked, where)
         self._layers = checked
         self._metadata = dict(metadata)
         self._name = name
-        self._native_layers = [
-            (
-                layer.forward and layer.forward.native(),
-                layer.backward and layer.backward.native(),
-            )
-            for layer in self._layers
-        ]
-        self._stack = _core.Stack(self._native_layers)
-        self._on_cuda = on_cuda
+        self._on_cpu, self._on_cuda = on_cpu, on_cuda
 
     @property
     def layers(self) -> tuple[StackLayer, ...]:
@@ -153,9 +136,7 @@ class LSTM:
     @property
     def packed_bytes(self) -> int:
         """Bytes of the packed weights, which calls on the CPU read; ``weights`` are kept beside."""
-        return sum(
-            lstm.packed_bytes for layer in self._native_layers for lstm in layer if lstm is not None
-        )
+        return self._on_cpu.packed_bytes
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -184,10 +165,11 @@ class LSTM:
         work on ``stream`` and return, and keep the arrays alive until it is done; in a stream that
         is being captured into a CUDA graph they are the caller's to keep.
 
-        Raises ValueError for another name or dtype, RuntimeError with the reason where the GPU
-        cannot be used, MemoryError.
+        Raises ValueError for another name or dtype, and for ``dtype`` and ``math`` with "cpu" (with
+        "auto" they may be given, and count where there is a GPU), RuntimeError with the reason
+        where the GPU cannot be used, MemoryError.
         """
-        where = placement_of(device, dtype, math, "dtype")
+        where = placement(device, dtype, math, "dtype")
         model = LSTM.__new__(LSTM)
         model._set_layers(self._layers, self._metadata, self._name, where)
         return model
@@ -216,12 +198,7 @@ class LSTM:
     @property
     def weights(self) -> dict[str, Array]:
         """All weights by name, such as ``layers.0.forward.kernel``; read-only."""
-        return {
-            f"layers.{k}.{direction}.{role}": value
-            for k, layer in enumerate(self._layers)
-            for direction, cell in layer.cells
-            for role, value in cell.weights.items()
-        }
+        return stack_weights.by_name(self._layers)
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
         """Replaces all weights by those of the same names, shapes and dtype.
@@ -229,34 +206,7 @@ class LSTM:
         Raises ValueError for names that are missing or too many and for other shapes, TypeError
         for another dtype; nothing has changed then.
         """
-        own = self.weights
-        if set(weights) != set(own):
-            missing, extra = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
-            raise ValueError(f"weights: missing {missing}, unknown {extra}")
-        given = {name: as_array(value, f"weights[{name!r}]") for name, value in weights.items()}
-        for name, value in given.items():
-            if value.dtype != own[name].dtype:
-                raise TypeError(f"weights[{name!r}]: expected {own[name].dtype}, got {value.dtype}")
-            if value.shape != own[name].shape:
-                raise ValueError(
-                    f"weights[{name!r}]: expected shape {own[name].shape}, got {value.shape}"
-                )
-
-        def replaced(k: int, direction: str, cell: Cell | None) -> Cell | None:
-            if cell is None:
-                return None
-            names = {role: f"layers.{k}.{direction}.{role}" for role in cell.weights}
-            weights = {role: given[name].copy() for role, name in names.items()}
-            for own_copy in weights.values():
-                own_copy.flags.writeable = False
-            return Cell(cell.spec, weights)
-
-        layers = [
-            StackLayer(
-                replaced(k, "forward", layer.forward), replaced(k, "backward", layer.backward)
-            )
-            for k, layer in enumerate(self._layers)
-        ]
+        layers = stack_weights.replaced(self._layers, weights)
         self._set_layers(layers, {}, self._name, self._where)
 
     @property
@@ -265,15 +215,7 @@ class LSTM:
 
     def zero_state(self, batch_size: int) -> State:
         """Zeros in the form of ``initial_state``."""
-        rows = as_size(batch_size, "batch_size", minimum=0)
-        return tuple(
-            LSTMStateTuple(
-                np.zeros((rows, cell.spec.num_units), self.dtype),
-                np.zeros((rows, cell.spec.output_size), self.dtype),
-            )
-            for layer in self._layers
-            for _, cell in layer.cells
-        )
+        return arguments.zero_state(self._layers, as_size(batch_size, "batch_size", minimum=0))
 
     def __call__(
         self,
@@ -318,54 +260,10 @@ class LSTM:
         Each row's result is bit for bit that of the row alone. Raises TypeError and ValueError that
         name the argument, before anything is written.
         """
-        if outputs not in OUTPUTS:
-            raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}, got {outputs!r}")
-        if out is not None and outputs not in ("all", "last"):
-            raise ValueError(f"out: only for outputs='all' and 'last', got outputs={outputs!r}")
-        if self._on_cuda:
-            from lstmcore.models.on_cuda import CudaCall
-
-            major = as_flag(time_major, "time_major")
-            call = (lengths, initial_state, outputs, return_state, major, offsets, out)
-            return self._on_cuda(x, CudaCall(*call, stream, path))
-        if stream is not None or path != "auto":
-            raise ValueError("stream and path are for models on a GPU")
-        values = arguments.checked_input(
-            x, 2 if offsets is not None else 3, self.input_size, self.dtype
-        )
-        lengths, offsets = (
-            arguments.integers(value, name)
-            for value, name in ((lengths, "lengths"), (offsets, "offsets"))
-        )
-        time_major = as_flag(time_major, "time_major")
-        packed = offsets is not None
-        rows = max(len(offsets) - 1, 0) if packed else values.shape[1 if time_major else 0]
-        cells = None
-        if outputs in ("c", "hc"):
-            width = sum(cell.spec.num_units for _, cell in self._layers[-1].cells)
-            cells = np.empty((*values.shape[:-1], width), self.dtype)
-        if out is not None and outputs == "last":
-            arguments.check_out(out, (rows, self.output_size), self.dtype)
-        y, final = self._stack.forward(
-            values,
-            ()
-            if initial_state is None
-            else arguments.checked_state(initial_state, self.zero_state(rows)),
-            lengths=lengths,
-            offsets=offsets,
-            time_major=time_major,
-            out=out if outputs == "all" else None,
-            c_out=cells,
-            keep_outputs=outputs in ("all", "hc"),
-            threads=threads,
-        )
-        result: Any = y
-        if outputs == "last":
-            last = [h for _, h in final[-len(self._layers[-1].cells) :]]
-            result = np.concatenate(last, axis=1, out=out)
-        elif outputs != "all":
-            result = cells if outputs == "c" else (y, cells)
-        return (result, tuple(LSTMStateTuple(c, h) for c, h in final)) if return_state else result
+        arguments.check_outputs(outputs, out)
+        major = as_flag(time_major, "time_major")
+        given = (lengths, initial_state, outputs, return_state, major, offsets, out)
+        return (self._on_cuda or self._on_cpu)(x, arguments.Call(*given, threads, stream, path))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the model as ``lstmcore.load`` reads it; see ``lstmcore.save``."""
@@ -375,38 +273,13 @@ class LSTM:
 
     def weights_equal(self, other: LSTM) -> bool:
         """Whether the other model has the same specs, and the same weights bit for bit."""
-        mine, theirs = self.weights, other.weights
-        return (
-            [[(n, c.spec) for n, c in layer.cells] for layer in self._layers]
-            == [[(n, c.spec) for n, c in layer.cells] for layer in other._layers]
-            and mine.keys() == theirs.keys()
-            and all(
-                value.dtype == theirs[name].dtype and value.tobytes() == theirs[name].tobytes()
-                for name, value in mine.items()
-            )
-        )
+        return stack_weights.equal(self._layers, other._layers)
 
     def __reduce__(self) -> Any:
         return _unpickled, (2, self._layers, self._metadata, self._name, self._where)
 
     def __repr__(self) -> str:
-        specs = [cell.spec for layer in self._layers for _, cell in layer.cells]
-        units = [layer.cells[0][1].spec.num_units for layer in self._layers]
-        facts = [
-            f"input_size={self.input_size}",
-            f"num_units={units[0] if len(set(units)) == 1 else units}",
-            f"num_layers={self.num_layers}",
-            f"output_size={self.output_size}",
-        ]
-        if self.bidirectional:
-            facts.append("bidirectional=True")
-        facts += [
-            f"{field}={getattr(specs[0], field)!r}"
-            for field, default in CellSpec.__dataclass_fields__.items()
-            if field not in ("input_size", "num_units")
-            and getattr(specs[0], field) != default.default
-        ]
-        facts.append(f"dtype={self.dtype}")
+        facts = [*described(self._layers), f"dtype={self.dtype}"]
         if self._on_cuda is None:
             facts.append(f"packed={self.packed_bytes} bytes")
         else:
@@ -414,33 +287,12 @@ class LSTM:
         return f"<LSTM '{self._name}' {' '.join(facts)}>"
 
 
-def _initial(spec: CellSpec, dtype: Any, random: np.random.Generator) -> dict[str, Array]:
-    weights = {}
-    for role, shape in spec.shapes.items():
-        limit = 0.0 if len(shape) == 1 else np.sqrt(6 / sum(shape))
-        weights[role] = drawn(shape, dtype, partial(_uniform, random, limit))
-        weights[role].flags.writeable = False  # handed over: the model keeps it without a copy
-    return weights
-
-
-def _uniform(random: np.random.Generator, limit: float, size: int) -> Array:
-    return random.uniform(-limit, limit, size)
-
-
-def placement_of(device: Any, dtype: Any, math: Any, dtype_name: str = "device_dtype") -> Any:
-    if device == "cpu" and dtype is None and math == "ieee":
-        return None
-    from lstmcore.gpu import placement
-
-    return placement(device, dtype, math, dtype_name)
-
-
 def _unpickled(version: int, layers: Any, metadata: Any, name: str, where: Any) -> LSTM:
     """On the device that it was on. Raises RuntimeError where that is not there."""
     if version != 2:
         raise ValueError(f"LSTM: pickled in form {version}, this lstmcore reads form 2")
     if where is not None:
-        where = placement_of(where.device, where.dtype, where.math)
+        where = placement(where.device, where.dtype, where.math)
     model = LSTM.__new__(LSTM)
     model._set_layers(layers, metadata, name, where)
     return model

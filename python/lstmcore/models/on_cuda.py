@@ -10,9 +10,11 @@ import numpy as np
 from lstmcore import gpu
 from lstmcore.arrays import Array
 from lstmcore.cells.rnn_cell import LSTMStateTuple
-from lstmcore.gpu import Gpu, Placement
+from lstmcore.gpu import Gpu
 from lstmcore.models import arguments
+from lstmcore.models.arguments import Call
 from lstmcore.models.description import Cell, StackLayer
+from lstmcore.placement import Placement
 
 # Roles of weights as Cell has them, and as the library does.
 _ROLES = {
@@ -22,20 +24,6 @@ _ROLES = {
     "w_o_diag": "p_o",
     "projection": "projection",
 }
-
-
-class CudaCall(NamedTuple):
-    """What ``LSTM.__call__`` was given, but for x."""
-
-    lengths: Any
-    initial_state: Any
-    outputs: str
-    return_state: bool
-    time_major: bool
-    offsets: Any
-    out: Any
-    stream: int | None
-    path: str
 
 
 class _Sequence(NamedTuple):
@@ -97,7 +85,7 @@ class CudaModel:
         """Waits for the stream. Raises RuntimeError if a kernel on it failed."""
         self.gpu.context.synchronize(stream)
 
-    def __call__(self, x: Any, call: CudaCall) -> Any:
+    def __call__(self, x: Any, call: Call) -> Any:
         host = not gpu.is_on_device(x)
         sequence = self._sequence(x, host, call)
         states = self._states(call.initial_state, sequence.rows, sequence.stream)
@@ -108,7 +96,7 @@ class CudaModel:
         results = self._run(sequence, states, call.outputs, whole)
         return self._returned(results, sequence, host, call)
 
-    def _sequence(self, x: Any, host: bool, call: CudaCall) -> _Sequence:
+    def _sequence(self, x: Any, host: bool, call: Call) -> _Sequence:
         path = gpu.path_number(call.path)
         stream = call.stream
         if stream is None:
@@ -177,7 +165,7 @@ class CudaModel:
             x = y
         return _Results(y, c_seq, final)
 
-    def _returned(self, results: _Results, sequence: _Sequence, host: bool, call: CudaCall) -> Any:
+    def _returned(self, results: _Results, sequence: _Sequence, host: bool, call: Call) -> Any:
         out = None if host else call.out
         y, c = results.y, results.c
         if sequence.offsets is not None:
@@ -219,7 +207,7 @@ class CudaModel:
         return self.gpu.to_host(result, self.host_dtype)
 
     def _check_out(
-        self, call: CudaCall, host: bool, all_shape: tuple[int, ...], last: tuple[int, int]
+        self, call: Call, host: bool, all_shape: tuple[int, ...], last: tuple[int, int]
     ) -> None:
         wanted = all_shape if call.outputs == "all" else last
         if host:

@@ -9,6 +9,7 @@ import numpy as np
 from lstmcore import dtypes, nest
 from lstmcore.arrays import Array, as_array, refuse_masked
 from lstmcore.errors import InvalidArgumentError
+from lstmcore.placement import Placement, call_placement, name_of
 
 
 def check_rnn_cell(argument: str, cell: Any) -> None:
@@ -193,18 +194,17 @@ def check_dtype_agrees(inputs: Array, dtype: Any) -> None:
         )
 
 
-def check_one_device(cell_fw: Any, cell_bw: Any) -> None:
-    places = [getattr(cell, "_placement", None) for cell in (cell_fw, cell_bw)]
-    devices = ["cpu" if place is None else place.device for place in places]
+def one_device(
+    cell_fw: Any, cell_bw: Any, device: Any, device_dtype: Any, math: Any
+) -> list[Placement | None]:
+    """Where both cells run, as ``call_placement``. Raises ValueError for two devices."""
+    places = [call_placement(cell, device, device_dtype, math) for cell in (cell_fw, cell_bw)]
+    devices = [name_of(place) for place in places]
     if devices[0] != devices[1]:
         raise ValueError(
             f"cell_fw, cell_bw: expected one device, got {devices[0]} and {devices[1]}"
         )
-
-
-def is_on_gpu(cell: Any) -> bool:
-    """Whether the cell computes on a GPU, and takes arrays there."""
-    return getattr(cell, "_placement", None) is not None
+    return places
 
 
 def as_leaf(leaf: Any, *, on_gpu: bool) -> Any:

@@ -11,16 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from lstmcore import _core, nest, thread_limits
-from lstmcore.arrays import Array, as_kernel_array, check_floating
-from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
+from lstmcore import _core, thread_limits
+from lstmcore.arrays import Array
+from lstmcore.cells.rnn_cell import LSTMStateTuple
 from lstmcore.errors import is_refusal
-from lstmcore.rnn import checks, loop
+from lstmcore.placement import Placement, call_placement
+from lstmcore.rnn import checks
+from lstmcore.rnn.unrolling import (
+    lengths_on_host,
+    plain_call,
+    runs_natively,
+    side_by_side,
+    unroll,
+)
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
+@unwound
 def dynamic_rnn(
     cell: Any,
     inputs: Any,
@@ -33,14 +41,17 @@ def dynamic_rnn(
     scope: str | VariableScope | None = None,
     *,
     threads: int | None = None,
+    device: str | None = None,
+    device_dtype: str | None = None,
+    math: str = "ieee",
 ) -> tuple[Any, Any]:
     """Runs ``cell`` over all time steps.
 
     Args:
         cell: an RNNCell, or anything with its attributes.
-        inputs: [N, T, I], or [T, N, I] if ``time_major``; copied only where not C-contiguous. A
-            cell with a ``device`` takes arrays on that GPU, and gives its results there. A cell of
-            your own may take nested structures of arrays [N, T, ...].
+        inputs: [N, T, I], or [T, N, I] if ``time_major``; copied only where not C-contiguous. On a
+            GPU also arrays there, whose results are there too. A cell of your own may take nested
+            structures of arrays [N, T, ...].
         sequence_length: N integers. Past its length a row's outputs are 0 and its state stays, NaN
             in the padding notwithstanding. Lengths outside 0..T act as 0 and T.
         initial_state: state to start from; for this package's cells converted to the dtype of
@@ -50,6 +61,9 @@ def dynamic_rnn(
             them.
         scope: name or ``VariableScope`` for the variables; "rnn" if None.
         threads: the call uses at most so many; None: as many as the work is worth.
+        device: "cpu", "cuda", "cuda:N" or "auto": where to run this call, whatever the cell's own
+            device is; None: there. The cell's weights are uploaded once for each device.
+        device_dtype, math: as of a cell, with a ``device``.
 
     Returns (outputs [N, T, output_size] or [T, N, output_size], final state in the containers of
     ``initial_state``).
@@ -58,17 +72,18 @@ def dynamic_rnn(
     InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
     checks.check_rnn_cell("cell", cell)
-    on_gpu = checks.is_on_gpu(cell)
-    sequence = checks.checked_sequence(inputs, time_major, on_gpu=on_gpu)
+    where = call_placement(cell, device, device_dtype, math)
+    sequence = checks.checked_sequence(inputs, time_major, on_gpu=where is not None)
     lengths = checks.checked_lengths(
-        on_host(sequence_length, on_gpu), sequence.rows, sequence.steps
+        lengths_on_host(sequence_length, where), sequence.rows, sequence.steps
     )
     checks.check_state_source(initial_state, dtype)
     checks.check_parallel_iterations(parallel_iterations)
     with thread_limits.at_most(threads), variable_scope(scope or "rnn") as entered:
-        return _unroll(cell, sequence, lengths, initial_state, dtype, entered)
+        return unroll(cell, where, sequence, lengths, initial_state, dtype, entered)
 
 
+@unwound
 def bidirectional_dynamic_rnn(
     cell_fw: Any,
     cell_bw: Any,
@@ -83,6 +98,9 @@ def bidirectional_dynamic_rnn(
     scope: str | VariableScope | None = None,
     *,
     threads: int | None = None,
+    device: str | None = None,
+    device_dtype: str | None = None,
+    math: str = "ieee",
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Runs ``cell_fw`` forwards and ``cell_bw`` backwards, each row within its own length.
 
@@ -97,11 +115,11 @@ def bidirectional_dynamic_rnn(
     """
     checks.check_rnn_cell("cell_fw", cell_fw)
     checks.check_rnn_cell("cell_bw", cell_bw)
-    checks.check_one_device(cell_fw, cell_bw)
-    on_gpu = checks.is_on_gpu(cell_fw)
-    sequence = checks.checked_sequence(inputs, time_major, on_gpu=on_gpu)
+    placements = checks.one_device(cell_fw, cell_bw, device, device_dtype, math)
+    where = placements[0]
+    sequence = checks.checked_sequence(inputs, time_major, on_gpu=where is not None)
     lengths = checks.checked_lengths(
-        on_host(sequence_length, on_gpu),
+        lengths_on_host(sequence_length, where),
         sequence.rows,
         sequence.steps,
         bounded_axis=sequence.time_axis,
@@ -112,21 +130,29 @@ def bidirectional_dynamic_rnn(
     with thread_limits.at_most(threads), variable_scope(scope or "bidirectional_rnn"):
         states = (initial_state_fw, initial_state_bw)
         both: tuple[Any, Any] | None = _both_directions(
-            cell_fw, cell_bw, sequence, lengths, states, dtype
+            cell_fw, cell_bw, where, sequence, lengths, states, dtype
         )
         if both is not None:
             return both
         with variable_scope("fw") as entered:
-            forward, state_fw = _unroll(
-                cell_fw, sequence, lengths, initial_state_fw, dtype, entered
+            forward, state_fw = unroll(
+                cell_fw, where, sequence, lengths, initial_state_fw, dtype, entered
             )
         with variable_scope("bw") as entered:
-            backward, state_bw = _unroll(
-                cell_bw, sequence, lengths, initial_state_bw, dtype, entered, reverse=True
+            backward, state_bw = unroll(
+                cell_bw,
+                placements[1],
+                sequence,
+                lengths,
+                initial_state_bw,
+                dtype,
+                entered,
+                reverse=True,
             )
     return (forward, backward), (state_fw, state_bw)
 
 
+@unwound
 def stack_bidirectional_dynamic_rnn(
     cells_fw: list[Any],
     cells_bw: list[Any],
@@ -141,6 +167,9 @@ def stack_bidirectional_dynamic_rnn(
     swap_memory: bool = False,
     *,
     threads: int | None = None,
+    device: str | None = None,
+    device_dtype: str | None = None,
+    math: str = "ieee",
 ) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
     """Layers of ``bidirectional_dynamic_rnn``; each reads both directions of the layer below.
 
@@ -181,6 +210,9 @@ def stack_bidirectional_dynamic_rnn(
                     parallel_iterations=parallel_iterations,
                     swap_memory=swap_memory,
                     time_major=time_major,
+                    device=device,
+                    device_dtype=device_dtype,
+                    math=math,
                 )
             inputs = side_by_side(outputs, axis=2)
             states_fw.append(state_fw)
@@ -207,119 +239,22 @@ def check_stack(
             )
 
 
-def _unroll(
-    cell: Any,
-    sequence: checks.Sequence,
-    lengths: Array | None,
-    initial_state: Any,
-    dtype: Any,
-    scope: VariableScope,
-    *,
-    reverse: bool = False,
-) -> tuple[Any, Any]:
-    """One direction, inside its scope."""
-    native = runs_natively(cell, sequence.inputs)
-    if native and checks.is_on_gpu(cell):
-        return run_on_gpu(
-            cell, sequence.inputs, lengths, initial_state, dtype, sequence, reverse=reverse
-        )
-    plain = _plain_call(cell, sequence, initial_state, dtype) if native else None
-    if plain is not None:
-        core, c, h = plain
-        try:
-            outputs, c, h = core.forward(
-                sequence.inputs, c, h, lengths, time_major=sequence.time_major, reverse=reverse
-            )
-        except (TypeError, ValueError) as error:
-            if not is_refusal(error):
-                raise
-            # found out below: convert, or say what is wrong in TensorFlow's words
-        else:
-            cell._note_open()
-            return outputs, LSTMStateTuple(c, h)
-    if native and initial_state is None:
-        checks.check_dtype_agrees(sequence.inputs, dtype)
-    state = initial_state
-    if state is None:
-        state = checks.default_state(cell, sequence.rows, dtype)
-    if native:
-        outputs, final_state = cell._run_sequence(
-            as_kernel_array(sequence.inputs, sequence.inputs.dtype.newbyteorder("=")),
-            state,
-            lengths,
-            time_major=sequence.time_major,
-            reverse=reverse,
-        )
-    else:
-        outputs, final_state = loop.run_sequence(
-            cell, sequence, state, lengths, scope, dtype, reverse=reverse
-        )
-    nest.check_same_structure(state, final_state, ("initial_state", "the cell's state"))
-    return outputs, nest.pack_as(state, nest.flatten(final_state))
-
-
-def run_on_gpu(
-    cell: Any,
-    inputs: Any,
-    lengths: Array | None,
-    initial_state: Any,
-    dtype: Any,
-    sequence: checks.Sequence,
-    *,
-    reverse: bool,
-) -> tuple[Any, Any]:
-    """One direction of a cell with a device, over [N, T, I] or [T, N, I] there or on the host."""
-    from lstmcore.gpu import stand_in
-
-    state = initial_state
-    if state is None:
-        checks.check_dtype_agrees(stand_in(inputs), dtype)
-        if not cell._starts_at_zero:
-            state = checks.default_state(cell, sequence.rows, dtype)
-    if isinstance(inputs, np.ndarray):
-        inputs = as_kernel_array(inputs, inputs.dtype.newbyteorder("="))
-    outputs, final_state = cell._run_sequence(
-        inputs, state, lengths, time_major=sequence.time_major, reverse=reverse
-    )
-    if state is None:
-        return outputs, final_state
-    nest.check_same_structure(state, final_state, ("initial_state", "the cell's state"))
-    return outputs, nest.pack_as(state, nest.flatten(final_state))
-
-
-def on_host(lengths: Any, on_gpu: bool) -> Any:
-    """Lengths on a GPU are copied from there, which waits for them."""
-    if not on_gpu:
-        return lengths
-    from lstmcore.gpu import integers_of
-
-    return integers_of(lengths, "sequence_length")
-
-
-def side_by_side(outputs: Any, axis: int) -> Any:
-    """Outputs of both directions joined on their last axis, ``axis``."""
-    if isinstance(outputs[0], np.ndarray):
-        return np.concatenate(outputs, axis=axis)
-    from lstmcore import gpu
-
-    return gpu.side_by_side(outputs)
-
-
 def _both_directions(
     cell_fw: Any,
     cell_bw: Any,
+    where: Placement | None,
     sequence: checks.Sequence,
     lengths: Array | None,
     states: tuple[Any, Any],
     dtype: Any,
 ) -> Any:
     """Both directions in one native call, which gives each a thread; None where one by one."""
-    if checks.is_on_gpu(cell_fw):
+    if where is not None:
         return None
-    if not (runs_natively(cell_fw, sequence.inputs) and runs_natively(cell_bw, sequence.inputs)):
+    if not all(runs_natively(cell, None, sequence.inputs) for cell in (cell_fw, cell_bw)):
         return None
     calls = [
-        _plain_call(cell, sequence, state, dtype)
+        plain_call(cell, sequence, state, dtype)
         for cell, state in zip((cell_fw, cell_bw), states, strict=True)
     ]
     if None in calls:
@@ -338,34 +273,3 @@ def _both_directions(
             cell._note_open()
     outputs, final_states = zip(*((y, LSTMStateTuple(c, h)) for y, c, h in results), strict=True)
     return outputs, final_states
-
-
-def _plain_call(cell: Any, sequence: checks.Sequence, state: Any, dtype: Any) -> Any:
-    """The packed weights, c and h (None for zeros), where nothing needs to be built or converted.
-
-    None where it does, or where the cell does not know yet.
-    """
-    core = cell.plain_native()
-    if core is None:
-        return None
-    if state is None:
-        checks.check_dtype_agrees(sequence.inputs, dtype)
-        return core, None, None
-    return (core, *state) if type(state) is LSTMStateTuple else None
-
-
-def runs_natively(cell: Any, inputs: Any) -> bool:
-    """Whether one native call can run ``cell`` over ``inputs``.
-
-    Other ranks go to the step by step loop, where the cell refuses them in its own words.
-
-    Raises ValueError for integer inputs and TypeError for floats without a kernel.
-    """
-    if not (isinstance(cell, RNNCell) and cell._native_sequence):
-        return False
-    if not isinstance(inputs, np.ndarray) and checks.is_on_gpu(cell):
-        return inputs.ndim == 3 if hasattr(inputs, "ndim") else len(inputs.shape) == 3
-    if not (isinstance(inputs, np.ndarray) and inputs.ndim == 3):
-        return False
-    check_floating(inputs.dtype, "inputs")
-    return True

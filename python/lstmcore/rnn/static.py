@@ -12,11 +12,14 @@ import numpy as np
 
 from lstmcore import nest
 from lstmcore.arrays import Array, as_kernel_array
+from lstmcore.placement import Placement, call_placement
 from lstmcore.rnn import checks, loop
-from lstmcore.rnn.dynamic import on_host, run_on_gpu, runs_natively, side_by_side
+from lstmcore.rnn.unrolling import lengths_on_host, run_on_gpu, runs_natively, side_by_side
+from lstmcore.unwinding import unwound
 from lstmcore.variables.variable_scope import VariableScope, variable_scope
 
 
+@unwound
 def static_rnn(
     cell: Any,
     inputs: Any,
@@ -24,13 +27,18 @@ def static_rnn(
     dtype: Any = None,
     sequence_length: Any = None,
     scope: str | VariableScope | None = None,
+    *,
+    device: str | None = None,
+    device_dtype: str | None = None,
+    math: str = "ieee",
 ) -> tuple[list[Any], Any]:
     """Runs ``cell`` over a list of time steps.
 
     Args:
         cell: an RNNCell, or anything with its attributes.
         inputs: list of T arrays [N, I]; a cell of your own may take nested structures of arrays.
-        initial_state, dtype, sequence_length, scope: as for ``dynamic_rnn``.
+        initial_state, dtype, sequence_length, scope, device, device_dtype, math: as for
+            ``dynamic_rnn``.
 
     Returns (list of T outputs [N, output_size], final state).
 
@@ -38,14 +46,15 @@ def static_rnn(
     missing ``dtype``, InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
     checks.check_rnn_cell("cell", cell)
-    on_gpu = checks.is_on_gpu(cell)
-    steps, rows = _checked_steps(inputs, on_gpu)
-    lengths = _checked_lengths(on_host(sequence_length, on_gpu), rows, len(steps))
+    where = call_placement(cell, device, device_dtype, math)
+    steps, rows = _checked_steps(inputs, where is not None)
+    lengths = _checked_lengths(lengths_on_host(sequence_length, where), rows, len(steps))
     checks.check_state_source(initial_state, dtype)
     with variable_scope(scope or "rnn") as entered:
-        return _unroll(cell, steps, rows, lengths, initial_state, dtype, entered)
+        return _unroll(cell, where, steps, rows, lengths, initial_state, dtype, entered)
 
 
+@unwound
 def static_bidirectional_rnn(
     cell_fw: Any,
     cell_bw: Any,
@@ -55,6 +64,10 @@ def static_bidirectional_rnn(
     dtype: Any = None,
     sequence_length: Any = None,
     scope: str | VariableScope | None = None,
+    *,
+    device: str | None = None,
+    device_dtype: str | None = None,
+    math: str = "ieee",
 ) -> tuple[list[Any], Any, Any]:
     """``static_rnn`` in both directions, each row backwards within its own length.
 
@@ -65,22 +78,29 @@ def static_bidirectional_rnn(
     """
     checks.check_rnn_cell("cell_fw", cell_fw)
     checks.check_rnn_cell("cell_bw", cell_bw)
-    checks.check_one_device(cell_fw, cell_bw)
-    on_gpu = checks.is_on_gpu(cell_fw)
-    steps, rows = _checked_steps(inputs, on_gpu)
+    where_fw, where_bw = checks.one_device(cell_fw, cell_bw, device, device_dtype, math)
+    steps, rows = _checked_steps(inputs, where_fw is not None)
     lengths = _checked_lengths(
-        on_host(sequence_length, on_gpu), rows, len(steps), reversed_rows=True
+        lengths_on_host(sequence_length, where_fw), rows, len(steps), reversed_rows=True
     )
     checks.check_state_source(initial_state_fw, dtype)
     checks.check_state_source(initial_state_bw, dtype)
     with variable_scope(scope or "bidirectional_rnn"):
         with variable_scope("fw") as entered:
             forward, state_fw = _unroll(
-                cell_fw, steps, rows, lengths, initial_state_fw, dtype, entered
+                cell_fw, where_fw, steps, rows, lengths, initial_state_fw, dtype, entered
             )
         with variable_scope("bw") as entered:
             backward, state_bw = _unroll(
-                cell_bw, steps, rows, lengths, initial_state_bw, dtype, entered, reverse=True
+                cell_bw,
+                where_bw,
+                steps,
+                rows,
+                lengths,
+                initial_state_bw,
+                dtype,
+                entered,
+                reverse=True,
             )
     outputs = [
         nest.map_structure(lambda fw, bw: side_by_side([fw, bw], axis=1), fw, bw)
@@ -132,6 +152,7 @@ def _checked_lengths(
 
 def _unroll(
     cell: Any,
+    where: Placement | None,
     steps: list[Any],
     rows: int,
     lengths: Array | None,
@@ -142,13 +163,13 @@ def _unroll(
     reverse: bool = False,
 ) -> tuple[list[Any], Any]:
     """One direction, inside its scope."""
-    joined = _joined(steps, checks.is_on_gpu(cell))
-    if joined is not None and not runs_natively(cell, joined):
+    joined = _joined(steps, where is not None)
+    if joined is not None and not runs_natively(cell, where, joined):
         joined = None
-    if joined is not None and checks.is_on_gpu(cell):
+    if joined is not None and where is not None:
         sequence = checks.Sequence(joined, True, len(steps), rows)
         outputs, final_state = run_on_gpu(
-            cell, joined, lengths, initial_state, dtype, sequence, reverse=reverse
+            cell, where, sequence, lengths, initial_state, dtype, reverse=reverse
         )
         return [outputs[step] for step in range(len(steps))], final_state
     if joined is not None and initial_state is None:
@@ -161,6 +182,7 @@ def _unroll(
             as_kernel_array(joined, joined.dtype.newbyteorder("=")),
             state,
             lengths,
+            where=None,
             time_major=True,
             reverse=reverse,
         )

@@ -11,6 +11,7 @@ import numpy as np
 from lstmcore import _core, thread_limits
 from lstmcore.arrays import Array, as_size
 from lstmcore.streams.model import model_of
+from lstmcore.unwinding import unwound
 
 
 class StreamBank:
@@ -78,6 +79,10 @@ class StreamBank:
         rows = None if ids is None else _as_ids(ids)
         if threads is None:
             return self._bank.step(x, rows)
+        return self._step_with(threads, x, rows)
+
+    @unwound
+    def _step_with(self, threads: int, x: Array, rows: Any) -> Array:
         with thread_limits.at_most(threads):
             return self._bank.step(x, rows)
 

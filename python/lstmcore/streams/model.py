@@ -17,6 +17,7 @@ from lstmcore.cells.lstm_base import LSTMCellBase
 from lstmcore.cells.multi_rnn_cell import MultiRNNCell
 from lstmcore.cells.rnn_cell import LSTMStateTuple, RNNCell
 from lstmcore.models.lstm import LSTM
+from lstmcore.unwinding import unwound
 
 
 class StreamModel:
@@ -69,7 +70,7 @@ class StreamModel:
 
     def _take_lstm(self, model: LSTM) -> None:
         natives = []
-        for k, (forward, backward) in enumerate(model._native_layers):
+        for k, (forward, backward) in enumerate(model._on_cpu.layers):
             if forward is None or backward is not None:
                 raise TypeError(
                     f"cell: layer {k} of {model.name} runs backwards, which needs the end of the "
@@ -120,6 +121,7 @@ def model_of(cell: Any, input_size: int | None = None) -> StreamModel:
     return model if isinstance(model, StreamModel) else StreamModel(cell, input_size)
 
 
+@unwound
 def built_leaves(cell: Any, input_size: int | None) -> Sequence[LSTMCellBase]:
     """The cells that hold the weights, first to last, built."""
     reason = _why_not(cell)

@@ -17,22 +17,13 @@ import re
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstmcore import shared_state
-from lstmcore.variables.scope_names import ScopeNames
+from lstmcore.variables.thread_scopes import ThreadScopes
 
 if TYPE_CHECKING:
     from lstmcore.variables.variable import PartitionedVariable, Variable
-    from lstmcore.variables.variable_scope import VariableScope
-
-
-class ThreadScopes(threading.local):
-    """One thread's place in a graph: the scope it is in, and the names it has opened."""
-
-    def __init__(self) -> None:
-        self.names = ScopeNames()
-        self.current: VariableScope | None = None
 
 
 class Graph:
@@ -65,15 +56,24 @@ class Graph:
 
     def add(self, name: str, variable: Variable, *, keep: bool) -> None:
         """Registers a new variable, and holds it strongly if ``keep``."""
-        self._live[name] = variable
-        if keep:
-            self._kept.append(variable)
+        self._add(self._live, name, variable, keep)
 
     def add_partitioned(self, name: str, variable: PartitionedVariable, *, keep: bool) -> None:
         """Registers the whole of a partitioned variable whose parts have been added."""
-        self._live_partitioned[name] = variable
+        self._add(self._live_partitioned, name, variable, keep)
+
+    def _add(
+        self, live: weakref.WeakValueDictionary[str, Any], name: str, variable: Any, keep: bool
+    ) -> None:
+        def undo() -> None:
+            if live.get(name) is variable:
+                del live[name]
+            self._kept = [kept for kept in self._kept if kept is not variable]
+
+        self.scopes.note(undo)
         if keep:
             self._kept.append(variable)
+        live[name] = variable
 
     def unique_layer_name(self, base: str) -> str:
         """``base_1``, ``base_2``, ...: the names of layers that were given none."""

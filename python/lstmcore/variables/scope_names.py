@@ -44,7 +44,8 @@ class ScopeNames:
     def __init__(self) -> None:
         self._root = _Node()
         self._undo: list[Callable[[], object]] = []
-        self._marks = 0
+        #: Whether ``rollback`` may be wanted.
+        self._remembers = False
         #: Changes whenever a scope may have become unopened again.
         self.generation = 0
 
@@ -57,8 +58,8 @@ class ScopeNames:
         if index and index == parent.run.get(base, 1):
             self._set_run(parent, base, index + 1)
         else:
-            parent.opened.add(leaf)
             self._on_rollback(lambda: parent.opened.discard(leaf))
+            parent.opened.add(leaf)
 
     def unique(self, outer: str, name: str) -> str:
         """``name``, or the first of ``name_1``, ``name_2``, ... not yet opened inside ``outer``."""
@@ -75,31 +76,38 @@ class ScopeNames:
     def close_subscopes(self, name: str) -> None:
         """Forgets every scope inside ``name``, which is being left."""
         parent, leaf = self._parent_of(name)
-        children = parent.children.pop(leaf, None)
+        children = parent.children.get(leaf)
         if children is not None:
             self.generation += 1
             self._on_rollback(lambda: parent.children.__setitem__(leaf, children))
+            parent.children.pop(leaf, None)
+
+    def remember(self, wanted: bool) -> None:
+        """Whether from now on changes are noted, so that ``rollback`` can undo them."""
+        self._remembers = wanted
+        if not wanted:
+            self._undo.clear()
 
     def mark(self) -> int:
-        """Starts a stretch that ``rollback`` will undo; stretches nest."""
-        self._marks += 1
+        """The present, for ``rollback``."""
         return len(self._undo)
 
     def rollback(self, mark: int) -> None:
         """Undoes everything since ``mark``."""
         self.generation += 1
-        self._marks -= 1
         while len(self._undo) > mark:
-            self._undo.pop()()
+            self._undo[-1]()
+            self._undo.pop()
 
     def _on_rollback(self, action: Callable[[], object]) -> None:
-        if self._marks:
+        """Called before the change that ``action`` undoes, which may be called without it."""
+        if self._remembers:
             self._undo.append(action)
 
     def _set_run(self, node: _Node, base: str, end: int) -> None:
         before = node.run.get(base, 1)
-        node.run[base] = end
         self._on_rollback(lambda: node.run.__setitem__(base, before))
+        node.run[base] = end
 
     def _parent_of(self, name: str) -> tuple[_Node, str]:
         *outer, leaf = name.split("/")
@@ -107,7 +115,7 @@ class ScopeNames:
         for part in outer:
             inner = node.children.get(part)
             if inner is None:
-                inner = node.children[part] = _Node()
                 self._on_rollback(lambda node=node, part=part: node.children.pop(part, None))  # type: ignore[misc]
+                inner = node.children[part] = _Node()
             node = inner
         return node, leaf

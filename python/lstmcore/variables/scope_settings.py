@@ -25,7 +25,7 @@ AUTO_REUSE = _ReuseMode.AUTO_REUSE
 
 def check_reuse(reuse: Any) -> None:
     """Raises ValueError unless ``reuse`` is None, True, False or ``AUTO_REUSE``."""
-    if all(reuse is not known for known in (None, True, False, AUTO_REUSE)):
+    if not (reuse is None or reuse is True or reuse is False or reuse is AUTO_REUSE):
         raise ValueError(f"The reuse parameter must be True or False or None. Received {reuse!r}")
 
 

@@ -13,18 +13,22 @@ import numpy as np
 
 from lstmcore import dtypes
 from lstmcore.variables import initializers, variable_store
-from lstmcore.variables.graph import Graph, ThreadScopes, get_default_graph
+from lstmcore.variables.graph import Graph, get_default_graph
 from lstmcore.variables.scope_settings import AUTO_REUSE as AUTO_REUSE
 from lstmcore.variables.scope_settings import CustomGetter, check_reuse
 from lstmcore.variables.scope_settings import VariableScope as VariableScope
+from lstmcore.variables.thread_scopes import Entered, ThreadScopes
 from lstmcore.variables.variable import PartitionedVariable, Variable
 
 
 def _scopes_of(graph: Graph) -> tuple[ThreadScopes, VariableScope]:
     scopes = graph.scopes
-    if scopes.current is None:
-        scopes.current = VariableScope(False)
-    return scopes, scopes.current
+    entered = scopes.entered
+    if entered is not None:
+        return scopes, entered.scope
+    if scopes.root is None:
+        scopes.root = VariableScope(False)
+    return scopes, scopes.root
 
 
 def get_variable_scope() -> VariableScope:
@@ -85,8 +89,8 @@ class variable_scope:
         }
         self._named = name_or_scope is not None
         self._numbered = False
-        # one entry for each time this object is entered and not left: how to leave again
-        self._entered: list[tuple[ThreadScopes, VariableScope, VariableScope, int | None]] = []
+        # one entry for each time this object is entered and not left
+        self._entered: list[tuple[ThreadScopes, Entered]] = []
 
     def __enter__(self) -> VariableScope:
         scopes, outer = _scopes_of(get_default_graph())
@@ -98,11 +102,16 @@ class variable_scope:
         scope = source.derive(name, reuse=self._reuse, **self._settings)
         scope.in_block = outer.in_block or self._named
         scope.transient = source.transient or (self._numbered and not outer.in_block)
-        scopes.names.open(name)
+        names, around = scopes.names, scopes.entered
+        names.open(name)
         # TensorFlow restores its table of names when a captured scope is left
-        mark = scopes.names.mark() if isinstance(given, VariableScope) else None
-        self._entered.append((scopes, outer, scope, mark))
-        scopes.current = scope
+        mark = names.mark() if isinstance(given, VariableScope) else None
+        restores = mark is not None or (around is not None and around.restores_names)
+        entered = Entered(scope, around, mark, restores)
+        self._entered.append((scopes, entered))
+        if restores:
+            names.remember(True)
+        scopes.entered = entered
         return scope
 
     def _full_name(self, scopes: ThreadScopes, outer: VariableScope) -> str:
@@ -113,15 +122,18 @@ class variable_scope:
             self._numbered = self._name_or_scope != self._default_name
         return f"{outer.name}/{self._name_or_scope}" if outer.name else str(self._name_or_scope)
 
-    def __exit__(self, *exception: object) -> None:
-        scopes, outer, scope, mark = self._entered.pop()
-        if scopes.current is not scope:
+    def __exit__(self, kind: type[BaseException] | None = None, *exception: object) -> None:
+        """Leaves the scope, and what was left open in it.
+
+        Raises RuntimeError where scopes were not left in the order in which they were entered; an
+        exception on its way goes on instead.
+        """
+        scopes, entered = self._entered.pop()
+        innermost = scopes.entered is entered
+        if innermost or scopes.is_inside(entered):
+            scopes.leave(entered)
+        if not innermost and kind is None:
             raise RuntimeError("Improper nesting of variable_scope.")
-        if mark is None:
-            scopes.names.close_subscopes(scope.name)
-        else:
-            scopes.names.rollback(mark)
-        scopes.current = outer
 
 
 def get_variable(

@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmcore import dtypes, shared_state
 from lstmcore.arrays import Array
+from lstmcore.unwinding import all_or_nothing
 from lstmcore.variables import initializers
 from lstmcore.variables.graph import Graph
 from lstmcore.variables.variable import PartitionedVariable, SliceInfo, Variable
@@ -64,7 +65,7 @@ def find_or_create(graph: Graph, request: Request) -> Variable | PartitionedVari
                 raise ValueError(
                     f"Partitioner must be callable, but received: {request.partitioner}"
                 )
-            return _partitioned(graph, request)
+            return all_or_nothing(graph, _partitioned, graph, request)
         if request.reuse is True and graph.find_partitioned(name) is not None:
             return _partitioned(graph, request)
         if graph.find(f"{name}/part_0") is not None:

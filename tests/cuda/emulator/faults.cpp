@@ -9,7 +9,7 @@ namespace {
 
 std::mutex mutex;
 std::string failing;
-int calls_left = 0, failures_left = 0, failure = 0;
+int calls_left = 0, failures_left = 0, failure = 0, driver = 13000;
 
 }  // namespace
 
@@ -31,4 +31,11 @@ bool emulator::fails(const char* function, int* status) {
   --failures_left;
   *status = failure;
   return true;
+}
+
+void emulator_driver(int version) { driver = version; }
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = driver;
+  return cudaSuccess;
 }

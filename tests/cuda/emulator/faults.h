@@ -8,6 +8,8 @@
 // After `skip` more calls of a function of CUDA or cuBLAS by this name, the next `count` return `status`.
 // "cudaMalloc" stands for cudaMallocAsync too.
 EMULATOR_EXPORT void emulator_fail(const char* function, int skip, int count, int status);
+EMULATOR_EXPORT void emulator_driver(int version);  // from now on: 1000 major + 10 minor
+EMULATOR_EXPORT int emulator_overlaps();            // kernels that started before the one ahead, so far
 // How much memory a device has from now on, what is allocated included; 0: as at first.
 EMULATOR_EXPORT void emulator_limit_memory(std::size_t bytes);
 EMULATOR_EXPORT std::size_t emulator_allocated();       // bytes of device memory

@@ -3,6 +3,8 @@
 #include <mutex>
 #include <utility>
 
+#include "faults.h"
+
 namespace emulator {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr int kMost = 3;  // kernels that are under way at once
 std::recursive_mutex mutex;
 std::function<void()> pending;  // the last kernels enqueued, which have not run yet
 Stream* pending_stream = nullptr;
-int pending_count = 0;
+int pending_count = 0, overlaps = 0;
 
 }  // namespace
 
@@ -28,6 +30,7 @@ void play(Stream* stream, const Work& work) {
       run();
     };
     ++pending_count;
+    ++overlaps;
     return;
   }
   flush();
@@ -38,3 +41,5 @@ void play(Stream* stream, const Work& work) {
 }
 
 }  // namespace emulator
+
+int emulator_overlaps() { return emulator::overlaps; }

@@ -109,7 +109,10 @@ cudaError_t cudaGetLastError() { return cudaSuccess; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 2;
-  return cudaSuccess;
+  int driver = 0, status = cudaSuccess;
+  cudaDriverGetVersion(&driver);
+  if (driver / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
+  return fails("cudaGetDeviceCount", &status) ? cudaError_t(status) : cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
   *device = current_device;

@@ -1,9 +1,11 @@
 // The C interface: exceptions become statuses here.
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <new>
 
+#include "array_memory.h"
+#include "capture.h"
+#include "graph_keeping.h"
 #include "layer.h"
 #include "plan.h"
 #include "ragged.h"
@@ -11,11 +13,15 @@
 using namespace lstmcore::cuda;
 
 struct lstmcore_cuda_context {
-  Context context;
+  std::shared_ptr<Context> context;
 };
 
 struct lstmcore_cuda_layer {
-  std::unique_ptr<Layer> layer;
+  struct Parts {
+    std::shared_ptr<Context> context;  // gone after the layer
+    std::unique_ptr<Layer> layer;
+  };
+  std::shared_ptr<Parts> parts;  // with graphs that the layer was captured into
 };
 
 namespace {
@@ -50,13 +56,20 @@ void check_forward(const lstmcore_cuda_forward& args) {
                                   std::to_string(args.steps) + ", got " + std::to_string(args.lengths[n]));
 }
 
-// What is made inside a capture would live and die with each launch of the graph.
-void refuse_capture(void* stream, const char* what) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  LSTMCORE_CUDA_CHECK(cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &status));
-  if (status != cudaStreamCaptureStatusNone)
-    throw Error(LSTMCORE_CUDA_INVALID,
-                std::string("stream: ") + what + " while the stream is being captured");
+// Where an address is; CUDA knows nothing of ordinary memory of the host.
+cudaPointerAttributes attributes_of(const void* memory) {
+  cudaPointerAttributes attributes{};
+  LSTMCORE_CUDA_CHECK(cudaPointerGetAttributes(&attributes, memory));
+  return attributes;
+}
+
+// A graph would read or write the host's memory whenever it is launched, when that may be gone.
+void refuse_host_in_capture(const void* memory, cudaMemoryType type, cudaStream_t stream) {
+  if (memory && type != cudaMemoryTypeDevice && type != cudaMemoryTypeManaged && capture_of(stream).active)
+    throw Error(
+        LSTMCORE_CUDA_INVALID,
+        "stream: it is being captured, and nothing is copied to or from the host then: expected arrays "
+        "on the GPU; lengths and offsets on the host");
 }
 
 int device_count(int* count, char* error) {
@@ -72,25 +85,37 @@ int create_context(int index, const char* cublas, lstmcore_cuda_context** contex
     int before = 0;
     LSTMCORE_CUDA_CHECK(cudaGetDevice(&before));
     const DeviceGuard guard(before);  // the context's constructor changes it
-    *context = new lstmcore_cuda_context{{index, cublas}};
+    *context = new lstmcore_cuda_context{std::make_shared<Context>(index, cublas)};
   });
 }
 
-void destroy_context(lstmcore_cuda_context* context) { delete context; }
+void destroy_context(lstmcore_cuda_context* context) {
+  const RelaxedCapture relaxed;
+  delete context;
+}
 
 int create_layer(lstmcore_cuda_context* context, const lstmcore_cuda_spec* spec,
                  const lstmcore_cuda_weights* weights, lstmcore_cuda_layer** layer, char* error) {
   return guarded(error, [&] {
-    *layer = new lstmcore_cuda_layer{std::unique_ptr<Layer>(make_layer(context->context, *spec, *weights))};
+    auto parts = std::make_shared<lstmcore_cuda_layer::Parts>();
+    parts->context = context->context;
+    parts->layer.reset(make_layer(*context->context, *spec, *weights));
+    *layer = new lstmcore_cuda_layer{std::move(parts)};
   });
 }
 
-void destroy_layer(lstmcore_cuda_layer* layer) { delete layer; }
+void destroy_layer(lstmcore_cuda_layer* layer) {
+  const RelaxedCapture relaxed;
+  delete layer;
+}
 
 int forward(lstmcore_cuda_layer* layer, const lstmcore_cuda_forward* args, char* error) {
   return guarded(error, [&] {
     check_forward(*args);
-    layer->layer->forward(*args);
+    const DeviceGuard guard(layer->parts->context->index());
+    const Capture capture = open_capture_of(static_cast<cudaStream_t>(args->stream));
+    if (capture.active) keep_for_graph(capture.graph, layer->parts);
+    layer->parts->layer->forward(*args);
   });
 }
 
@@ -101,54 +126,58 @@ int plan(const lstmcore_cuda_device* device, const lstmcore_cuda_spec* spec, int
 
 int synchronize(lstmcore_cuda_context* context, void* stream, char* error) {
   return guarded(error, [&] {
-    const DeviceGuard guard(context->context.index());
+    const DeviceGuard guard(context->context->index());
+    if (capture_of(static_cast<cudaStream_t>(stream)).active)
+      throw Error(LSTMCORE_CUDA_INVALID, "stream: it is being captured, and cannot be waited for");
     LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
-    context->context.check_fault();
+    release_late_arrays(context->context->index());
+    context->context->check_fault();
   });
 }
 
 int allocate(int index, size_t bytes, void* stream, void** memory, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
-    refuse_capture(stream, "an array cannot be made");
-    // Never 0 bytes: an empty array has an address too.
-    LSTMCORE_CUDA_CHECK(
-        cudaMallocAsync(memory, std::max<size_t>(bytes, 1), static_cast<cudaStream_t>(stream)));
+    *memory = allocate_array(index, bytes, static_cast<cudaStream_t>(stream));
   });
 }
 
 int release(int index, void* memory, void* stream, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
-    LSTMCORE_CUDA_CHECK(cudaFreeAsync(memory, static_cast<cudaStream_t>(stream)));
+    release_array(index, memory, static_cast<cudaStream_t>(stream));
   });
 }
 
 int copy(int index, void* to, const void* from, size_t bytes, void* stream, char* error) {
   return guarded(error, [&] {
+    if (!bytes) return;
     const DeviceGuard guard(index);
-    LSTMCORE_CUDA_CHECK(
-        cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)));
+    const auto on = static_cast<cudaStream_t>(stream);
+    const cudaMemoryType types[] = {attributes_of(to).type, attributes_of(from).type};
+    refuse_host_in_capture(to, types[0], on);
+    refuse_host_in_capture(from, types[1], on);
+    LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, on));
+    // CUDA itself waits where the host's memory is ordinary, not where it is pinned.
+    if (types[0] == cudaMemoryTypeHost || types[1] == cudaMemoryTypeHost)
+      LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(on));
   });
 }
 
 int stream_wait(int index, void* stream, void* earlier, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
-    const Event event;
-    LSTMCORE_CUDA_CHECK(cudaEventRecord(event.get(), static_cast<cudaStream_t>(earlier)));
-    LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), event.get(), 0));
+    wait_for_stream(static_cast<cudaStream_t>(stream), static_cast<cudaStream_t>(earlier));
   });
 }
 
 int cublas_version(const lstmcore_cuda_context* context, int* version, char* error) {
-  return guarded(error, [&] { *version = context->context.products().cublas_version(); });
+  return guarded(error, [&] { *version = context->context->products().cublas_version(); });
 }
 
 int device_of(const void* memory, int* index, char* error) {
   return guarded(error, [&] {
-    cudaPointerAttributes attributes{};
-    LSTMCORE_CUDA_CHECK(cudaPointerGetAttributes(&attributes, memory));
+    const cudaPointerAttributes attributes = attributes_of(memory);
     const bool there = attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
     *index = there ? attributes.device : -1;
   });
@@ -168,7 +197,6 @@ int pad(int index, void* padded, const void* packed, const int64_t* offsets, int
         size_t row_bytes, void* stream, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
-    refuse_capture(stream, "offsets cannot be read");
     lstmcore::cuda::pad({padded, const_cast<void*>(packed), offsets, batch, steps, row_bytes},
                         static_cast<cudaStream_t>(stream));
   });
@@ -178,7 +206,6 @@ int unpad(int index, const void* padded, void* packed, const int64_t* offsets, i
           size_t row_bytes, void* stream, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
-    refuse_capture(stream, "offsets cannot be read");
     lstmcore::cuda::unpad({const_cast<void*>(padded), packed, offsets, batch, steps, row_bytes},
                           static_cast<cudaStream_t>(stream));
   });
@@ -187,15 +214,63 @@ int unpad(int index, const void* padded, void* packed, const int64_t* offsets, i
 int add(int index, const lstmcore_cuda_sum* sum, void* stream, char* error) {
   return guarded(error, [&] {
     const DeviceGuard guard(index);
-    if (sum->lengths) refuse_capture(stream, "lengths cannot be read");
     lstmcore::cuda::add(*sum, static_cast<cudaStream_t>(stream));
   });
 }
 
-const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI, device_count,  device,  create_context, destroy_context,
-                                   create_layer,      destroy_layer, forward, plan,           synchronize,
-                                   allocate,          release,       copy,    stream_wait,    cublas_version,
-                                   device_of,         copy_rows,     pad,     unpad,          add};
+int record(int index, void* stream, void** event, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    const auto on = static_cast<cudaStream_t>(stream);
+    auto* recorded = static_cast<Event*>(*event);
+    *event = nullptr;
+    std::unique_ptr<Event> owned(recorded);
+    if (capture_of(on).active) return;
+    try {
+      if (!owned) owned = std::make_unique<Event>();
+      LSTMCORE_CUDA_CHECK(cudaEventRecord(owned->get(), on));
+    } catch (const std::exception&) {
+      LSTMCORE_CUDA_CHECK(cudaStreamSynchronize(on));
+      return;
+    }
+    *event = owned.release();
+  });
+}
+
+int passed(int index, void* event, int* result, char* error) {
+  return guarded(error, [&] {
+    const DeviceGuard guard(index);
+    const cudaError_t status = cudaEventQuery(static_cast<Event*>(event)->get());
+    *result = status != cudaErrorNotReady;
+    if (*result)
+      check(status, "cudaEventQuery");
+    else
+      cudaGetLastError();
+  });
+}
+
+const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI,
+                                   device_count,
+                                   device,
+                                   create_context,
+                                   destroy_context,
+                                   create_layer,
+                                   destroy_layer,
+                                   forward,
+                                   plan,
+                                   synchronize,
+                                   allocate,
+                                   release,
+                                   copy,
+                                   stream_wait,
+                                   cublas_version,
+                                   device_of,
+                                   copy_rows,
+                                   pad,
+                                   unpad,
+                                   add,
+                                   record,
+                                   passed};
 
 }  // namespace
 

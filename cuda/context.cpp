@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "capture.h"
 #include "stepwise.h"
 
 namespace lstmcore {
@@ -54,7 +55,9 @@ Context::Context(int device, const char* cublas)
       products_(cublas),
       overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {}
 
-Context::~Context() {
+Context::~Context() { wait(); }
+
+void Context::wait() const noexcept {
   if (used_) cudaEventSynchronize(last_.get());
 }
 
@@ -82,27 +85,27 @@ void Context::check_stream(cudaStream_t stream) {
 
 Context::Call::Call(Context& context, cudaStream_t stream)
     : context_(context), lock_(context.mutex_), guard_(context.index_), stream_(stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  LSTMCORE_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
-  captured_ = status != cudaStreamCaptureStatusNone;
+  captured_ = open_capture_of(stream).active;
   context.check_fault();
   if (!captured_) context.check_stream(stream);
   if (context.used_ && !captured_) LSTMCORE_CUDA_CHECK(cudaStreamWaitEvent(stream, context.last_.get(), 0));
 }
 
 Context::Call::~Call() {
-  if (captured_) return;
+  if (captured_) {
+    context_.products_.use_workspace(nullptr);
+    if (graph_memory_) cudaFreeAsync(graph_memory_, stream_);
+    return;
+  }
   // Where the call failed half-way, too: what it has enqueued uses the scratch memory.
   context_.used_ = cudaEventRecord(context_.last_.get(), stream_) == cudaSuccess || context_.used_;
 }
 
 char* Context::Call::scratch(std::size_t bytes, bool needed) {
   Context& context = context_;
-  if (bytes <= context.scratch_.bytes()) return context.scratch_.as<char>();
+  if (!captured_ && bytes <= context.scratch_.bytes()) return context.scratch_.as<char>();
   if (bytes >= context.refused_ && !needed) return nullptr;
-  if (captured_)
-    throw Error(LSTMCORE_CUDA_INVALID,
-                "stream: a capture cannot allocate; call once with these sizes before it");
+  if (captured_) return graph_scratch(bytes);
   if (context.used_) LSTMCORE_CUDA_CHECK(cudaEventSynchronize(context.last_.get()));
   context.scratch_ = DeviceMemory();
   ++context.generation_;
@@ -114,6 +117,16 @@ char* Context::Call::scratch(std::size_t bytes, bool needed) {
     return nullptr;
   }
   return context.scratch_.as<char>();
+}
+
+// Nodes of the graph, here and in the destructor: graphs share such memory where they cannot run side by
+// side.
+char* Context::Call::graph_scratch(std::size_t bytes) {
+  Products& products = context_.products_;
+  LSTMCORE_CUDA_CHECK(cudaMallocAsync(&graph_memory_, bytes + products.workspace_bytes(), stream_));
+  char* const memory = static_cast<char*>(graph_memory_);
+  products.use_workspace(memory + bytes);
+  return memory;
 }
 
 }  // namespace cuda

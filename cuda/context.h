@@ -32,8 +32,12 @@ class Context {
   int* fault() const { return fault_.get(); }
   // Throws Error if a persistent kernel gave up waiting since the last time.
   void check_fault();
+  // Until the device has done all calls so far, but those in graphs that others have captured.
+  void wait() const noexcept;
 
   // One call: alone on the host, after the calls before it on the device. The scratch memory is its own.
+  // Where the caller is capturing the stream, the call becomes a part of a graph that may run at any time and
+  // beside others: it waits for nothing, and its scratch memory is allocated and freed by the graph.
   class Call {
    public:
     Call(Context& context, cudaStream_t stream);
@@ -41,16 +45,19 @@ class Context {
     bool captured() const { return captured_; }
     // At least `bytes`, or null where the device has not so much left. Another address than the last call's
     // means that `generation` has changed. A size that was refused once is refused from then on, so that
-    // calls do not give up the memory they have for trying again; unless it is `needed`.
+    // calls do not give up the memory they have for trying again; unless it is `needed`. Once in a call.
     char* scratch(std::size_t bytes, bool needed);
     std::int64_t generation() const { return context_.generation_; }
 
    private:
+    char* graph_scratch(std::size_t bytes);
+
     Context& context_;
     std::lock_guard<std::mutex> lock_;
     DeviceGuard guard_;
     cudaStream_t stream_;
-    bool captured_ = false;  // the caller is capturing the stream
+    bool captured_ = false;
+    void* graph_memory_ = nullptr;
   };
 
  private:

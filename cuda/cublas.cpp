@@ -104,7 +104,8 @@ Cublas::Cublas(void* library) : lt_(resolve_all(library)), version_(int(lt_->ver
     throw Error(LSTMCORE_CUDA_UNAVAILABLE, "cuBLAS is too old: 12.0 or newer is needed, found " +
                                                std::to_string(version_ / 10000) + "." +
                                                std::to_string(version_ / 100 % 100));
-  workspace_ = DeviceMemory(kWorkspace);
+  own_workspace_ = DeviceMemory(kWorkspace);
+  use_workspace(nullptr);
   handle_ = create("cublasLtCreate", lt_->create, lt_->destroy);
 }
 
@@ -120,7 +121,7 @@ bool Cublas::multiply(const Gemm& gemm, int dtype, bool tf32, cudaStream_t strea
   const void* beta = wide ? static_cast<const void*>(&beta64) : &beta32;
   check_cublas(lt_->multiply(handle_.get(), found.operation.get(), alpha, gemm.B, found.A.get(), gemm.A,
                              found.B.get(), beta, gemm.C, found.C.get(), gemm.C, found.C.get(),
-                             &found.algorithm, workspace_.as<void>(), workspace_.bytes(), stream),
+                             &found.algorithm, workspace_, workspace_bytes(), stream),
                "cublasLtMatmul");
   return true;
 }
@@ -170,7 +171,7 @@ std::unique_ptr<Cublas::Plan> Cublas::make_plan(const Gemm& gemm, int dtype, boo
     check_cublas(lt_->set_preference(preference.get(), attribute, &value, sizeof value),
                  "cublasLtMatmulPreferenceSetAttribute");
   };
-  prefer(kMaxWorkspace, workspace_.bytes());
+  prefer(kMaxWorkspace, workspace_bytes());
   prefer(kReductionSchemes, std::uint32_t(kReduceInWorkspace));
   for (const int array : {kAlignmentA, kAlignmentB, kAlignmentC, kAlignmentD}) prefer(array, alignment);
   if (single && !tf32)

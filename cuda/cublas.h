@@ -22,6 +22,9 @@ class Cublas {
   // False where cuBLAS has no algorithm for it, and nothing is enqueued. Throws Error.
   bool multiply(const Gemm& gemm, int dtype, bool tf32, cudaStream_t stream);
   int version() const { return version_; }
+  // As of Products.
+  void use_workspace(void* memory) { workspace_ = memory ? memory : own_workspace_.as<void>(); }
+  std::size_t workspace_bytes() const { return own_workspace_.bytes(); }
 
  private:
   // What an algorithm depends on: sizes, distances between rows and arrays, type, math, alignment.
@@ -34,7 +37,8 @@ class Cublas {
 
   std::unique_ptr<const CublasLt> lt_;
   int version_ = 0;
-  DeviceMemory workspace_;
+  DeviceMemory own_workspace_;
+  void* workspace_ = nullptr;
   std::unique_ptr<void, int (*)(void*)> handle_{nullptr, nullptr};
   std::list<std::pair<Key, std::unique_ptr<Plan>>> plans_;  // the latest first
 };

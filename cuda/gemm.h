@@ -45,6 +45,11 @@ class Products {
   // where cuBLAS multiplies. The same product gives the same bits each time. Throws Error.
   void multiply(const Gemm& gemm, const lstmcore_cuda_spec& spec, cudaStream_t stream);
 
+  // Scratch memory of the products from now on, so many bytes at an address that 256 divides; null: their
+  // own.
+  void use_workspace(void* memory);
+  std::size_t workspace_bytes() const;
+
   // Of cuBLAS, as 10000 major + 100 minor + patch; 0 without it.
   int cublas_version() const;
 

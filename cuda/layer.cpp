@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "host_data.h"
 #include "persistent_path.h"
 #include "stepwise_path.h"
 
@@ -26,7 +27,7 @@ class TypedLayer : public Layer {
         persistent_(context, spec_, weights_) {}
   ~TypedLayer() override {
     const DeviceGuard guard(context_.index(), std::nothrow);
-    cudaDeviceSynchronize();  // what was enqueued reads the weights
+    context_.wait();  // what was enqueued reads the weights
   }
 
   Context& context() override { return context_; }
@@ -39,16 +40,12 @@ class TypedLayer : public Layer {
                                   std::to_string(args.x.row_stride) + " between rows of " +
                                   std::to_string(spec_.input_size));
     Context::Call call(context_, stream(args));
-    if (call.captured() && args.lengths)
-      throw Error(LSTMCORE_CUDA_INVALID,
-                  "lengths: they are read from host memory, which a capture cannot do");
     std::int64_t chunk = chunk_steps<S>(spec_, plan, args.steps, N);
     Scratch<S> scratch = take_scratch(call, plan, args, chunk);
 
-    std::vector<int> lengths;  // copied before the call returns
     if (args.lengths) {
-      lengths.assign(args.lengths, args.lengths + N);
-      copy(scratch.lengths, lengths.data(), lengths.size() * sizeof(int), cudaMemcpyHostToDevice, args);
+      const std::vector<int> lengths(args.lengths, args.lengths + N);
+      write_from_host(scratch.lengths, lengths.data(), lengths.size() * sizeof(int), stream(args));
     }
     const bool stepwise = plan.path == LSTMCORE_CUDA_STEPWISE;
     if (stepwise && args.steps == 1 && N > 0 && N <= kFewRows) return stepwise_.run_cell(args, scratch);

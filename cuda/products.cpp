@@ -8,6 +8,11 @@ namespace cuda {
 Products::Products(const char* cublas) : cublas_(Cublas::open(cublas)) {}
 Products::~Products() = default;
 
+void Products::use_workspace(void* memory) {
+  if (cublas_) cublas_->use_workspace(memory);
+}
+std::size_t Products::workspace_bytes() const { return cublas_ ? cublas_->workspace_bytes() : 0; }
+
 int Products::cublas_version() const { return cublas_ ? cublas_->version() : 0; }
 
 void Products::multiply(const Gemm& gemm, const lstmcore_cuda_spec& spec, cudaStream_t stream) {

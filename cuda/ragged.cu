@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "dtypes.h"
+#include "host_data.h"
 #include "launch.h"
 #include "ragged.h"
 
@@ -13,7 +14,8 @@ namespace {
 
 constexpr std::int64_t kMaxBlocks = 4096;
 
-// Memory that the stream's later work cannot be given before the work so far is done.
+// Memory that the stream's later work cannot be given before the work so far is done. Where the stream is
+// being captured, the graph allocates and frees it.
 class StreamMemory {
  public:
   StreamMemory(std::size_t bytes, cudaStream_t stream) : stream_(stream) {
@@ -34,8 +36,7 @@ class StreamIntegers {
  public:
   StreamIntegers(const std::int64_t* host, std::int64_t count, cudaStream_t stream)
       : memory_(std::size_t(count) * sizeof(*host), stream) {
-    LSTMCORE_CUDA_CHECK(cudaMemcpyAsync(memory_.get(), host, std::size_t(count) * sizeof(*host),
-                                        cudaMemcpyHostToDevice, stream));
+    write_from_host(memory_.get(), host, std::size_t(count) * sizeof(*host), stream);
   }
   const std::int64_t* get() const { return static_cast<const std::int64_t*>(memory_.get()); }
 

@@ -21,7 +21,8 @@ struct Ragged {
   std::size_t row_bytes;
 };
 
-// Each enqueues one kernel on the current device. Throws Error. `pad` writes zeros past a row's length.
+// Each enqueues one kernel on the current device, after others that write the offsets there. Throws Error.
+// `pad` writes zeros past a row's length.
 void pad(const Ragged& rows, cudaStream_t stream);
 void unpad(const Ragged& rows, cudaStream_t stream);
 // Adds in the accumulators' type. Throws std::invalid_argument for dtypes of which one is float64.

@@ -76,7 +76,24 @@ inline void check_cublas(int status, const char* call) {
                   std::to_string(status) + ")");
 }
 
-// Makes `device` the current one while it lives.
+// While somebody captures a stream into a graph, CUDA refuses some calls in all threads, such as cudaMalloc,
+// as a replay would not repeat them. None of this library's needs to be: what it allocates for a captured
+// call is either part of the graph or lives as long. While a RelaxedCapture lives, its thread may call them.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { exchanged_ = cudaThreadExchangeStreamCaptureMode(&mode_) == cudaSuccess; }
+  ~RelaxedCapture() {
+    if (exchanged_) cudaThreadExchangeStreamCaptureMode(&mode_);
+  }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+  bool exchanged_ = false;
+};
+
+// Makes `device` the current one while it lives, with RelaxedCapture.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device) {
@@ -96,6 +113,7 @@ class DeviceGuard {
   DeviceGuard& operator=(const DeviceGuard&) = delete;
 
  private:
+  RelaxedCapture relaxed_;
   int before_ = 0;
   bool changed_ = false;
 };

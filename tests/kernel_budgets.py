@@ -55,6 +55,7 @@ BUDGETS = (
     Budget(r"initial_h_kernel", 24),
     Budget(r"set_outputs_kernel", 40),
     Budget(r"move_kernel<[\w ]+>", 48),
+    Budget(r"write_words_kernel", 40),
     Budget(r"add_kernel<\w+, \w+>", 40),
 )
 

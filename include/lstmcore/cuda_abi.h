@@ -4,6 +4,10 @@
 // Sizes T N I H P and the order of gates are those of lstmcore/lstm.h. Every function returns an
 // lstmcore_cuda_status; where it is not 0, `error` (LSTMCORE_CUDA_ERROR_SIZE characters) holds the reason.
 // Device memory and streams are those of the CUDA runtime; a stream is a cudaStream_t of the device at hand.
+//
+// A stream may be one that is being captured into a CUDA graph: what is enqueued is in the graph then,
+// complete with the host memory that was read. The graph may run any number of times, beside other calls and
+// graphs. It keeps its layers, even destroyed ones; the arrays are the caller's to keep.
 #pragma once
 
 #include <stddef.h>
@@ -13,7 +17,7 @@
 extern "C" {
 #endif
 
-#define LSTMCORE_CUDA_ABI 3
+#define LSTMCORE_CUDA_ABI 4
 #define LSTMCORE_CUDA_ERROR_SIZE 512
 
 typedef enum {
@@ -147,11 +151,14 @@ typedef struct {
               int64_t batch, int path, lstmcore_cuda_plan* plan, char* error);
   // Waits for the stream; then reports a persistent kernel of the context that gave up waiting.
   int (*synchronize)(lstmcore_cuda_context* context, void* stream, char* error);
-  // Memory that is ordered by a stream.
+  // Memory that is ordered by a stream. Allocated where the stream is being captured, it is ordered by
+  // nothing, and stays until it is released and the graph is gone as well.
   int (*allocate)(int device, size_t bytes, void* stream, void** memory, char* error);
   int (*release)(int device, void* memory, void* stream, char* error);
+  // Host memory may be changed when it returns, and cannot be copied where the stream is being captured.
   int (*copy)(int device, void* to, const void* from, size_t bytes, void* stream, char* error);
-  // Later work of `stream` waits for the present work of `earlier`.
+  // Later work of `stream` waits for the present work of `earlier`. Where only `stream` is being captured,
+  // the host waits; where only `earlier` is, nothing does.
   int (*stream_wait)(int device, void* stream, void* earlier, char* error);
   // Of the cuBLAS in use, as 10000 major + 100 minor + patch; 0 without one.
   int (*cublas_version)(const lstmcore_cuda_context* context, int* version, char* error);
@@ -168,6 +175,11 @@ typedef struct {
                int64_t steps, size_t row_bytes, void* stream, char* error);
   // to = a + b, or a converted where there is no b, at the steps within the lengths; `to` may be b or a.
   int (*add)(int device, const lstmcore_cuda_sum* sum, void* stream, char* error);
+  // Marks a place in the work of a stream: `event` is null, or one from an earlier call that is used again,
+  // and null afterwards where there is nothing to wait for. Events stay until the process ends.
+  int (*record)(int device, void* stream, void** event, char* error);
+  // Whether the device has passed the place.
+  int (*passed)(int device, void* event, int* passed, char* error);
 } lstmcore_cuda_api_v1;
 
 // Null where the library does not have this version.

@@ -12,6 +12,7 @@ cores; ``plan()`` says under "products" which it is.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -57,7 +58,13 @@ def library() -> _core.CudaLibrary:
             else f"this lstmcore was built without CUDA ({file} is not there); where nvcc is, "
             "'pip install . -C cmake.define.LSTMCORE_CUDA=ON' in its sources builds it with CUDA"
         )
-    return _core.CudaLibrary(str(file))
+    return _opened(str(file))
+
+
+@functools.cache
+def _opened(file: str) -> _core.CudaLibrary:
+    """One for all: it keeps arrays of others alive for the device."""
+    return _core.CudaLibrary(file)
 
 
 def cublas_file() -> str | None:

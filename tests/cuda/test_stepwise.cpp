@@ -155,15 +155,22 @@ void check_graph_reuse(lstmcore_cuda_context* context, std::int64_t N, std::int6
   expect(direct[0] != direct[2], "graph reuse: other inputs, other outputs");
 }
 
-// The caller's own capture, launched again after the input has changed.
+// The caller's own capture, launched again after the input has changed, the lengths are gone, and a larger
+// call has had the context's scratch memory.
 void check_capture(lstmcore_cuda_context* context, std::int64_t T, std::int64_t N, std::int64_t P) {
   const std::string name =
       "capture T" + std::to_string(T) + " N" + std::to_string(N) + " P" + std::to_string(P);
-  const std::int64_t I = 5, H = 11, width = P ? P : H;
+  const std::int64_t I = 5, H = 11, width = P ? P : H, more = 40 * N;
   const TestLayer layer(context, I, H, P);
   const std::vector<float> first = floats(T * N * I, 1), second = floats(T * N * I, 2);
   Array x(second), y(std::size_t(T * N * width)), c(std::size_t(N * H)), h(std::size_t(N * width));
+  const Array large_x(floats(T * more * I, 3)), large_y(std::size_t(T * more * width)),
+      large_c(std::size_t(more * H)), large_h(std::size_t(more * width));
+  const lstmcore_cuda_forward large = call(T, more, large_x, I, large_y, width, large_c, large_h);
   lstmcore_cuda_forward args = call(T, N, x, I, y, width, c, h);
+  std::vector<std::int64_t> lengths(std::size_t(N), T);
+  lengths[1] = 0;
+  args.lengths = lengths.data();
   expect(layer.forward(args) == 0, name + ": direct");
   const std::vector<float> want_y = y.get(), want_c = c.get();
 
@@ -172,22 +179,24 @@ void check_capture(lstmcore_cuda_context* context, std::int64_t T, std::int64_t 
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   LSTMCORE_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  LSTMCORE_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  LSTMCORE_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
   args.stream = stream;
   expect(layer.forward(args) == 0, name + ": captured");
-  const std::vector<std::int64_t> lengths(std::size_t(N), 1);
-  lstmcore_cuda_forward refused = args;
-  refused.lengths = lengths.data();
-  expect(layer.forward(refused) == LSTMCORE_CUDA_INVALID, name + ": lengths");
+  expect(api->synchronize(context, stream, error) == LSTMCORE_CUDA_INVALID, name + ": no waiting");
   LSTMCORE_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
+  lengths.assign(std::size_t(N), 0);
   LSTMCORE_CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
   LSTMCORE_CUDA_CHECK(cudaGraphLaunch(executable, stream));
   api->synchronize(context, stream, error);
   expect(y.get() != want_y, name + ": the first input gives something else");
-  x.set(second);
-  LSTMCORE_CUDA_CHECK(cudaGraphLaunch(executable, stream));
-  api->synchronize(context, stream, error);
-  expect(y.get() == want_y && c.get() == want_c, name);
+  for (int launch = 0; launch < 3; ++launch) {
+    x.set(second);
+    y.set(std::vector<float>(std::size_t(T * N * width), 7.0f));
+    expect(layer.forward(large) == 0, name + ": a larger call");
+    LSTMCORE_CUDA_CHECK(cudaGraphLaunch(executable, stream));
+    api->synchronize(context, stream, error);
+    expect(y.get() == want_y && c.get() == want_c, name);
+  }
   cudaGraphExecDestroy(executable);
   cudaGraphDestroy(graph);
   cudaStreamDestroy(stream);

@@ -46,7 +46,8 @@ void copy_columns(const py::object& to, std::int64_t column, const py::object& f
                   const std::shared_ptr<CudaLibrary>& library, int device, std::uintptr_t stream,
                   const std::string& to_name, const std::string& from_name) {
   const Workplace at{library, device, stream};
-  const DeviceView target = view_of(to, to_name, at), source = view_of(from, from_name, at);
+  const std::vector<DeviceView> views{view_of(to, to_name, at), view_of(from, from_name, at)};
+  const DeviceView &target = views[0], &source = views[1];
   if (source.shape.empty()) throw py::value_error(from_name + ": expected an axis at least");
   source.check(source.dtype, {source.rank()});
   target.check(source.dtype, {source.rank()});
@@ -57,9 +58,10 @@ void copy_columns(const py::object& to, std::int64_t column, const py::object& f
     throw py::value_error(to_name + ": expected room for shape " + source.shape_text() + ", got shape " +
                           target.shape_text());
   const std::size_t size = std::size_t(dtype_size(source.dtype));
-  library->call(library->api().copy_rows, device, static_cast<void*>(into.data + std::size_t(column) * size),
-                into.pitch, static_cast<const void*>(values.data), values.pitch,
-                std::size_t(values.width) * size, std::size_t(values.count), as_stream(stream));
+  enqueue(at, views, library->api().copy_rows, device,
+          static_cast<void*>(into.data + std::size_t(column) * size), into.pitch,
+          static_cast<const void*>(values.data), values.pitch, std::size_t(values.width) * size,
+          std::size_t(values.count), as_stream(stream));
   finish_output(to, at);
 }
 
@@ -71,7 +73,9 @@ void add(const py::object& to, std::int64_t to_column, const py::object& a, std:
          const py::tuple& names) {
   const Workplace at{library, device, stream};
   const auto name = [&](std::size_t k) { return names[k].cast<std::string>(); };
-  const DeviceView target = view_of(to, name(0), at), source = view_of(a, name(1), at);
+  std::vector<DeviceView> views{view_of(to, name(0), at), view_of(a, name(1), at)};
+  if (!b.is_none()) views.push_back(view_of(b, name(2), at));
+  const DeviceView &target = views[0], &source = views[1];
   const bool sequence = target.rank() == 3;
   const auto take = [&](const DeviceView& view, int dtype, std::int64_t column) {
     view.check(dtype, {sequence ? 3 : 2});
@@ -90,8 +94,7 @@ void add(const py::object& to, std::int64_t to_column, const py::object& a, std:
   sum.to = take(target, target.dtype, to_column);
   target.check_output();
   sum.a = take(source, source.dtype, a_column);
-  std::optional<DeviceView> other;  // alive until the work is enqueued
-  if (!b.is_none()) sum.b = take(other.emplace(view_of(b, name(2), at)), target.dtype, 0);
+  if (views.size() > 2) sum.b = take(views[2], target.dtype, 0);
   sum.to_dtype = target.dtype;
   sum.a_dtype = source.dtype;
   sum.steps = sequence ? target.shape[time_major ? 0 : 1] : 1;
@@ -101,7 +104,8 @@ void add(const py::object& to, std::int64_t to_column, const py::object& a, std:
     throw py::value_error("lengths: expected " + std::to_string(sum.batch) + " of them, got " +
                           std::to_string(lengths->size()));
   sum.lengths = lengths ? lengths->data() : nullptr;
-  library->call(library->api().add, device, static_cast<const lstmcore_cuda_sum*>(&sum), as_stream(stream));
+  enqueue(at, views, library->api().add, device, static_cast<const lstmcore_cuda_sum*>(&sum),
+          as_stream(stream));
   finish_output(to, at);
 }
 
@@ -145,7 +149,9 @@ std::int64_t longest(const Offsets& offsets) {
 std::shared_ptr<DeviceArray> pad(const py::object& packed, const Offsets& offsets,
                                  const std::shared_ptr<CudaLibrary>& library, int device,
                                  std::uintptr_t stream, const std::string& name) {
-  const DeviceView view = view_of(packed, name, {library, device, stream});
+  const Workplace at{library, device, stream};
+  const std::vector<DeviceView> views{view_of(packed, name, at)};
+  const DeviceView& view = views[0];
   view.check(view.dtype, {2});
   const std::int64_t total = view.shape[0], width = view.shape[1];
   if (total > 1 && view.strides[0] != width) throw py::value_error(name + ": expected a contiguous array");
@@ -153,8 +159,8 @@ std::shared_ptr<DeviceArray> pad(const py::object& packed, const Offsets& offset
   const std::int64_t rows = std::int64_t(offsets.size()) - 1, steps = longest(offsets);
   auto padded =
       std::make_shared<DeviceArray>(library, device, Offsets{rows, steps, width}, view.dtype, stream);
-  library->call(library->api().pad, device, padded->data(), static_cast<const void*>(view.data),
-                offsets.data(), rows, steps, std::size_t(width * dtype_size(view.dtype)), as_stream(stream));
+  enqueue(at, views, library->api().pad, device, padded->data(), static_cast<const void*>(view.data),
+          offsets.data(), rows, steps, std::size_t(width * dtype_size(view.dtype)), as_stream(stream));
   return padded;
 }
 
@@ -162,7 +168,8 @@ std::shared_ptr<DeviceArray> pad(const py::object& packed, const Offsets& offset
 void unpad(const DeviceArray& padded, const Offsets& offsets, const py::object& packed,
            const std::shared_ptr<CudaLibrary>& library, std::uintptr_t stream, const std::string& name) {
   const Workplace at{library, padded.device(), stream};
-  const DeviceView view = view_of(packed, name, at);
+  const std::vector<DeviceView> views{view_of(packed, name, at)};
+  const DeviceView& view = views[0];
   view.check(padded.dtype(), {2});
   view.check_output();
   const std::int64_t width = padded.shape()[2];
@@ -171,9 +178,9 @@ void unpad(const DeviceArray& padded, const Offsets& offsets, const py::object& 
                           std::to_string(width) + "), got " + view.shape_text());
   if (view.shape[0] > 1 && view.strides[0] != width)
     throw py::value_error(name + ": expected a contiguous array");
-  library->call(library->api().unpad, at.device, static_cast<const void*>(padded.data()), view.data,
-                offsets.data(), padded.shape()[0], padded.shape()[1],
-                std::size_t(width * dtype_size(view.dtype)), as_stream(stream));
+  enqueue(at, views, library->api().unpad, at.device, static_cast<const void*>(padded.data()), view.data,
+          offsets.data(), padded.shape()[0], padded.shape()[1], std::size_t(width * dtype_size(view.dtype)),
+          as_stream(stream));
   finish_output(packed, at);
 }
 

@@ -21,8 +21,11 @@ class CudaContext {
     library_->call(library_->api().create_context, device, cublas ? cublas->c_str() : nullptr, &context_);
   }
   ~CudaContext() {
-    py::gil_scoped_release nogil;  // it waits for the device
-    library_->api().destroy_context(context_);
+    {
+      py::gil_scoped_release nogil;  // it waits for the device
+      library_->api().destroy_context(context_);
+    }
+    library_->keeper().release();
   }
   CudaContext(const CudaContext&) = delete;
   CudaContext& operator=(const CudaContext&) = delete;
@@ -31,7 +34,8 @@ class CudaContext {
   int device() const { return device_; }
   lstmcore_cuda_context* get() const { return context_; }
   void synchronize(std::uintptr_t stream) const {
-    library_->call(library_->api().synchronize, context_, reinterpret_cast<void*>(stream));
+    library_->call(library_->api().synchronize, context_, as_stream(stream));
+    library_->keeper().release();
   }
   // What multiplies: "cublasLt 13.1.0", or "lstmcore" where there is no cuBLAS.
   std::string products() const {
@@ -93,7 +97,7 @@ class CudaLayer {
     const Names names(argument_names);
     const Workplace at{context_->library(), context_->device(), stream};
     const std::int64_t H = spec_.num_units, P = spec_.num_proj ? spec_.num_proj : H;
-    std::vector<DeviceView> views;  // alive until the work is enqueued
+    std::vector<DeviceView> views;
     views.reserve(7);
     const auto view = [&](const py::object& array, const std::string& name) -> const DeviceView& {
       views.push_back(view_of(array, name, at));
@@ -124,7 +128,7 @@ class CudaLayer {
     args.reverse = reverse;
     args.path = path;
     args.stream = as_stream(stream);
-    at.library->call(at.library->api().forward, layer_, static_cast<const lstmcore_cuda_forward*>(&args));
+    enqueue(at, views, at.library->api().forward, layer_, static_cast<const lstmcore_cuda_forward*>(&args));
     for (const py::object& written : {y, c_seq, c_n, h_n}) finish_output(written, at);
   }
 

@@ -14,6 +14,7 @@ CudaLibrary::CudaLibrary(const std::string& file) {
   const auto get = reinterpret_cast<decltype(&lstmcore_cuda_api)>(dlsym(library, "lstmcore_cuda_api"));
   api_ = get ? static_cast<const lstmcore_cuda_api_v1*>(get(LSTMCORE_CUDA_ABI)) : nullptr;
   if (!api_) throw std::runtime_error(file + " is of another version of lstmcore");
+  keeper_ = std::make_unique<Keeper>(*api_);
 }
 
 void CudaLibrary::raise(int status, const char* error) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "keeper.h"
 #include "lstmcore/cuda_abi.h"
 
 namespace lstmcore {
@@ -18,6 +19,7 @@ class CudaLibrary : public std::enable_shared_from_this<CudaLibrary> {
  public:
   explicit CudaLibrary(const std::string& file);
   const lstmcore_cuda_api_v1& api() const { return *api_; }
+  Keeper& keeper() const { return *keeper_; }
 
   // Calls api().*function(arguments..., error) without the GIL. MemoryError, ValueError, or RuntimeError with
   // CUDA's own words.
@@ -35,6 +37,7 @@ class CudaLibrary : public std::enable_shared_from_this<CudaLibrary> {
  private:
   static void raise(int status, const char* error);
   const lstmcore_cuda_api_v1* api_;
+  std::unique_ptr<Keeper> keeper_;
 };
 
 using CudaLibraryPtr = std::shared_ptr<const CudaLibrary>;

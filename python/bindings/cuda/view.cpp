@@ -156,6 +156,7 @@ void view_own(const py::object& array, DeviceView& view, const Workplace& at) {
   if (own.device() != at.device) refuse_device(view.name, at.device, own.device());
   own.block().lend(at.stream);
   view.owner = array;
+  view.ordered = true;
   view.data = own.data();
   view.dtype = own.dtype();
   view.shape = own.shape();

@@ -25,6 +25,7 @@ struct DeviceView {
   bool writable = true;
   std::vector<std::int64_t> shape, strides;  // in elements; none is negative
   py::object owner;
+  bool ordered = false;  // the owner gives its memory back in the order of the stream
 
   std::int64_t rank() const { return std::int64_t(shape.size()); }
   // Raises TypeError and ValueError: of another dtype or rank, or its last axis not dense.
@@ -39,6 +40,20 @@ struct DeviceView {
 // Raises TypeError and ValueError that name the argument: no array on a GPU, on another one, of a dtype that
 // is not of kDtypes. The stream will wait for what still writes the array.
 DeviceView view_of(const py::object& array, const std::string& name, const Workplace& at);
+// Calls an enqueuing function of the library on the views' memory. What belongs to others stays alive until
+// the device has done with it, whether the call fails or not.
+template <class... Parameters, class... Arguments>
+void enqueue(const Workplace& at, const std::vector<DeviceView>& views, int (*function)(Parameters...),
+             Arguments... arguments) {
+  struct Keeping {
+    const Workplace& at;
+    Keeper::Objects owners;
+    ~Keeping() { at.library->keeper().keep(std::move(owners), at.device, at.stream); }
+  } keeping{at, {}};
+  for (const DeviceView& view : views)
+    if (!view.ordered) keeping.owners.push_back(view.owner);
+  at.library->call(function, arguments...);
+}
 // After an output was written: whoever uses one of lstmcore's own arrays next finds it done.
 void finish_output(const py::object& array, const Workplace& at);
 

@@ -162,8 +162,8 @@ class LSTM:
         Inputs of a call are then arrays on that GPU (anything with ``__dlpack__`` or
         ``__cuda_array_interface__``, not copied), or NumPy arrays of float32 (float64 with
         float64), which are copied, as are their outputs. Calls with arrays on the GPU enqueue their
-        work on ``stream`` and return; arrays that were given must stay alive until it is done,
-        unless their library frees memory in the order of that stream (torch and CuPy do).
+        work on ``stream`` and return, and keep the arrays alive until it is done; in a stream that
+        is being captured into a CUDA graph they are the caller's to keep.
 
         Raises ValueError for another name or dtype, and for ``dtype`` and ``math`` with "cpu" (with
         "auto" they may be given, and count where there is a GPU), RuntimeError with the reason

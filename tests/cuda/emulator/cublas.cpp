@@ -11,6 +11,7 @@
 
 #include "cublas_functions.h"
 #include "dtypes.h"
+#include "state.h"
 
 using namespace lstmcore::cuda;
 
@@ -206,7 +207,8 @@ LSTMCORE_EXPORT int cublasLtMatmul(void*, void* operation, const void* alpha, co
   const auto addresses = reinterpret_cast<std::uintptr_t>(A) | reinterpret_cast<std::uintptr_t>(B) |
                          reinterpret_cast<std::uintptr_t>(C);
   if (C != D || C_layout != D_layout || algorithm.shapes != shapes_of(a, b, c) ||
-      addresses % algorithm.alignment || bytes < algorithm.workspace || !workspace)
+      addresses % algorithm.alignment || bytes < algorithm.workspace || !workspace ||
+      emulator::is_shared(stream, workspace))
     return kCublasInvalidValue;
   const bool wide = static_cast<Operation*>(operation)->scale_type == kReal64;
   const auto scalar = [wide](const void* value) {

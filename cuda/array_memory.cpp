@@ -1,0 +1,92 @@
+#include "array_memory.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "capture.h"
+#include "graph_keeping.h"
+
+namespace lstmcore {
+namespace cuda {
+namespace {
+
+struct LateRelease {
+  void* data;
+  cudaStream_t stream;
+  int device;
+};
+
+struct Records {
+  std::mutex mutex;
+  std::map<void*, std::shared_ptr<DeviceMemory>> of_graphs;
+  std::vector<LateRelease> late;
+};
+
+Records& records() {
+  static auto* const all = new Records;
+  return *all;
+}
+
+void* allocate_for_graph(std::size_t bytes, cudaGraph_t graph) {
+  const auto memory = std::make_shared<DeviceMemory>(bytes);
+  keep_for_graph(graph, memory);
+  Records& all = records();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  all.of_graphs[memory->as<void>()] = memory;
+  return memory->as<void>();
+}
+
+bool is_captured(cudaStream_t stream) noexcept {
+  try {
+    return capture_of(stream).active;
+  } catch (const Error&) {
+    return false;  // the device is broken, and what comes next says so
+  }
+}
+
+}  // namespace
+
+void* allocate_array(int device, std::size_t bytes, cudaStream_t stream) {
+  release_late_arrays(device);
+  bytes = std::max<std::size_t>(bytes, 1);  // an empty array has an address too
+  const Capture capture = open_capture_of(stream);
+  if (capture.active) return allocate_for_graph(bytes, capture.graph);
+  void* memory = nullptr;
+  LSTMCORE_CUDA_CHECK(cudaMallocAsync(&memory, bytes, stream));
+  return memory;
+}
+
+void release_array(int device, void* data, cudaStream_t stream) {
+  std::shared_ptr<DeviceMemory> memory;  // released without the lock, as that may wait for the device
+  Records& all = records();
+  {
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    const auto found = all.of_graphs.find(data);
+    if (found != all.of_graphs.end()) {
+      memory = std::move(found->second);
+      all.of_graphs.erase(found);
+    } else if (is_captured(stream)) {
+      all.late.push_back({data, stream, device});
+    } else {
+      LSTMCORE_CUDA_CHECK(cudaFreeAsync(data, stream));
+    }
+  }
+  release_late_arrays(device);
+}
+
+void release_late_arrays(int device) noexcept {
+  let_go_of_graphs();
+  Records& all = records();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  const auto free = std::partition(all.late.begin(), all.late.end(), [device](const LateRelease& memory) {
+    return memory.device != device || is_captured(memory.stream);
+  });
+  for (auto memory = free; memory != all.late.end(); ++memory) cudaFreeAsync(memory->data, memory->stream);
+  all.late.erase(free, all.late.end());
+}
+
+}  // namespace cuda
+}  // namespace lstmcore

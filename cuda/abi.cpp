@@ -249,6 +249,10 @@ int passed(int index, void* event, int* result, char* error) {
   });
 }
 
+int context_device(const lstmcore_cuda_context* context, lstmcore_cuda_device* result, char* error) {
+  return guarded(error, [&] { *result = context->context->device(); });
+}
+
 const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI,
                                    device_count,
                                    device,
@@ -270,7 +274,8 @@ const lstmcore_cuda_api_v1 kApi = {LSTMCORE_CUDA_ABI,
                                    unpad,
                                    add,
                                    record,
-                                   passed};
+                                   passed,
+                                   context_device};
 
 }  // namespace
 

@@ -21,6 +21,7 @@ struct LateRelease {
 
 struct Records {
   std::mutex mutex;
+  std::map<int, cudaMemPool_t> pools;  // by device
   std::map<void*, std::shared_ptr<DeviceMemory>> of_graphs;
   std::vector<LateRelease> late;
 };
@@ -28,6 +29,28 @@ struct Records {
 Records& records() {
   static auto* const all = new Records;
   return *all;
+}
+
+// Memory that arrays have given back stays for the next ones, up to this. CUDA's own pool gives all of it
+// back to the system whenever somebody waits for the device.
+constexpr std::uint64_t kKeptBytes = std::uint64_t{256} << 20;
+
+cudaMemPool_t pool_of(int device) {
+  Records& all = records();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  const auto found = all.pools.find(device);
+  if (found != all.pools.end()) return found->second;
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  cudaMemPool_t pool = nullptr;
+  LSTMCORE_CUDA_CHECK(cudaMemPoolCreate(&pool, &properties));
+  std::uint64_t kept = kKeptBytes;
+  const cudaError_t status = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept);
+  if (status != cudaSuccess) cudaMemPoolDestroy(pool);
+  check(status, "cudaMemPoolSetAttribute");
+  return all.pools[device] = pool;
 }
 
 void* allocate_for_graph(std::size_t bytes, cudaGraph_t graph) {
@@ -55,7 +78,7 @@ void* allocate_array(int device, std::size_t bytes, cudaStream_t stream) {
   const Capture capture = open_capture_of(stream);
   if (capture.active) return allocate_for_graph(bytes, capture.graph);
   void* memory = nullptr;
-  LSTMCORE_CUDA_CHECK(cudaMallocAsync(&memory, bytes, stream));
+  LSTMCORE_CUDA_CHECK(cudaMallocFromPoolAsync(&memory, bytes, pool_of(device), stream));
   return memory;
 }
 

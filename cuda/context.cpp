@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "capture.h"
+#include "persistent.h"
 #include "stepwise.h"
 
 namespace lstmcore {
@@ -53,7 +54,9 @@ Context::Context(int device, const char* cublas)
     : index_(checked_index(device)),
       device_(describe_device(device)),
       products_(cublas),
-      overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {}
+      overlaps_(device_.compute_major >= 9 && kernels_can_wait()) {
+  device_.max_cluster = largest_cluster(device_.max_cluster, device_.shared_per_block);
+}
 
 Context::~Context() { wait(); }
 

@@ -35,6 +35,10 @@ struct PersistentArgs {
   std::uint64_t patience;   // nanoseconds
 };
 
+// Blocks of the largest cluster that the current device can run, each with all of a multiprocessor; up to
+// `most`, 1 where it can run none. Parts of a GPU have smaller ones than the whole.
+int largest_cluster(int most, std::size_t shared_per_block);
+
 // Throw Error. The kernel of fused multiply-adds: S is float, float16 or bfloat16.
 template <class S>
 void launch_block(const lstmcore_cuda_plan& plan, const PersistentArgs& args, cudaStream_t stream);

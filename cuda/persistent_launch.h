@@ -7,6 +7,8 @@
 namespace lstmcore {
 namespace cuda {
 
+constexpr int kPortableCluster = 8;  // blocks of a cluster that every device with clusters has
+
 inline void launch(void (*kernel)(PersistentArgs), const lstmcore_cuda_plan& plan, const PersistentArgs& args,
                    cudaStream_t stream) {
   const void* untyped = reinterpret_cast<const void*>(kernel);
@@ -14,7 +16,7 @@ inline void launch(void (*kernel)(PersistentArgs), const lstmcore_cuda_plan& pla
       cudaFuncSetAttribute(untyped, cudaFuncAttributeMaxDynamicSharedMemorySize, int(plan.shared_bytes)));
   cudaLaunchAttribute attribute{};
   if (plan.path == LSTMCORE_CUDA_CLUSTER) {
-    if (plan.blocks_per_group > 8)
+    if (plan.blocks_per_group > kPortableCluster)
       LSTMCORE_CUDA_CHECK(cudaFuncSetAttribute(untyped, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
     attribute.id = cudaLaunchAttributeClusterDimension;
     attribute.val.clusterDim = {unsigned(plan.blocks_per_group), 1, 1};

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define LSTMCORE_CUDA_ABI 4
+#define LSTMCORE_CUDA_ABI 5
 #define LSTMCORE_CUDA_ERROR_SIZE 512
 
 typedef enum {
@@ -63,7 +63,7 @@ typedef struct {
   char name[256];
   int compute_major, compute_minor;
   int multiprocessors;
-  int max_cluster;          // blocks in one cluster; 1 where there are no clusters
+  int max_cluster;          // blocks in one cluster, of the whole GPU; 1 where there are no clusters
   int cooperative;          // whether a grid can wait for itself
   size_t shared_per_block;  // bytes that one block can have
   size_t memory;            // bytes
@@ -180,6 +180,8 @@ typedef struct {
   int (*record)(int device, void* stream, void** event, char* error);
   // Whether the device has passed the place.
   int (*passed)(int device, void* event, int* passed, char* error);
+  // The device of a context as it found it: a part of a GPU may have smaller clusters than the whole.
+  int (*context_device)(const lstmcore_cuda_context* context, lstmcore_cuda_device* device, char* error);
 } lstmcore_cuda_api_v1;
 
 // Null where the library does not have this version.

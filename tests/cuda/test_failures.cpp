@@ -177,6 +177,20 @@ void check_old_driver() {
   }
 }
 
+// A part of a GPU, whose clusters are smaller than the whole one's.
+void check_small_clusters() {
+  for (const int refused : {0, 8, 15}) {
+    emulator_fail("cudaOccupancyMaxActiveClusters", 0, refused, cudaErrorInvalidClusterSize);
+    lstmcore_cuda_context* context = nullptr;
+    expect(api->create_context(0, cublas, &context, error) == 0, "clusters");
+    lstmcore_cuda_device device{}, whole{};
+    expect(api->context_device(context, &device, error) == 0 && api->device(0, &whole, error) == 0,
+           "clusters: device");
+    expect(whole.max_cluster == 16 && device.max_cluster == 16 - refused, "clusters: the largest");
+    api->destroy_context(context);
+  }
+}
+
 void check_weights(lstmcore_cuda_context* context) {
   Case c{1, 1, 3, 10, 4};
   c.peepholes = true;
@@ -250,6 +264,7 @@ void tests(lstmcore_cuda_context* context) {
   check_lookup();
   check_context();
   check_old_driver();
+  check_small_clusters();
   check_weights(context);
   check_fold(context, "cudaMalloc", cudaErrorMemoryAllocation, LSTMCORE_CUDA_OUT_OF_MEMORY, 4);
   check_fold(context, "cublasLtMatmul", kCublasExecutionFailed, LSTMCORE_CUDA_FAILED, 3);

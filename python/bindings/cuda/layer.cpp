@@ -136,7 +136,7 @@ class CudaLayer {
     const CudaLibrary& library = *context_->library();
     lstmcore_cuda_device device{};
     lstmcore_cuda_plan plan{};
-    library.call(library.api().device, context_->device(), &device);
+    library.call(library.api().context_device, context_->get(), &device);
     library.call(library.api().plan, static_cast<const lstmcore_cuda_device*>(&device),
                  static_cast<const lstmcore_cuda_spec*>(&spec_), steps, batch, path, &plan);
     using namespace py::literals;

@@ -77,12 +77,10 @@ cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t strea
   if (const cudaError_t status = implicit(on)) return status;
   return on->capture ? allocation_node(memory, bytes, *on->capture) : allocate(memory, bytes);
 }
-struct EmulatedPool {
-  int device;
-};
-cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
+struct EmulatedPool {};
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
   if (const cudaError_t status = injected("cudaMemPoolCreate")) return status;
-  *pool = new EmulatedPool{properties->location.id};
+  *pool = new EmulatedPool;
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
@@ -92,10 +90,9 @@ cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
   delete pool;
   return cudaSuccess;
 }
-cudaError_t cudaMallocFromPoolAsync(void** memory, std::size_t bytes, cudaMemPool_t pool,
-                                    cudaStream_t stream) {
-  return real(stream)->device == pool->device ? cudaMallocAsync(memory, bytes, stream)
-                                              : cudaErrorInvalidValue;
+// The stream may be of another device than the pool.
+cudaError_t cudaMallocFromPoolAsync(void** memory, std::size_t bytes, cudaMemPool_t, cudaStream_t stream) {
+  return cudaMallocAsync(memory, bytes, stream);
 }
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   Stream* on = real(stream);

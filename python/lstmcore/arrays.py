@@ -38,7 +38,8 @@ def as_array(value: Any, argument: str) -> Array:
             f"{argument} must be readable as a NumPy array; {type(value).__name__} gave: {error}"
         ) from error
     raise TypeError(
-        f"{argument} must be a NumPy array or have __array__ or __dlpack__, "
+        f"{argument} must be a NumPy array or have __array__ or __dlpack__ (arrays on a GPU are "
+        "for what has device='cuda'), "
         f"received {type(value).__name__}"
     )
 

@@ -71,14 +71,16 @@ def own_placement(cell: Any) -> Placement | None:
 def call_placement(cell: Any, device: Any, dtype: Any, math: Any) -> Placement | None:
     """Of a call of a sequence function with these arguments; without a device, the cell's own.
 
-    Raises as ``placement``, and TypeError for a cell whose time loop is not native: it computes
-    where its own steps do.
+    A cell whose time loop is not native computes where its own steps do: "auto" is that device,
+    another one a TypeError. Raises as ``placement``.
     """
     own = own_placement(cell)
     if device is None and dtype is None and math == "ieee":
         return own
     where = placement(device, dtype, math)
     if where != own and not getattr(cell, "_native_sequence", False):
+        if device == "auto":
+            return own
         raise TypeError(
             f"device: expected a cell whose time loop is native for device={device!r}, got {cell}, "
             "which is called step by step"

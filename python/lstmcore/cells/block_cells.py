@@ -174,7 +174,7 @@ class LSTMBlockFusedCell(Layer):
 
     @property
     def device(self) -> str:
-        """ "cpu", or the GPU that the layer computes on, such as "cuda:0"."""
+        """Where the layer computes: "cpu", or a GPU by the name ``cuda:N``."""
         return name_of(self._where)
 
     def build(self, input_shape: Any) -> None:

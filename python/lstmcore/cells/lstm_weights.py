@@ -72,13 +72,14 @@ class LSTMWeights(LayerRNNCell):
         self._activation = activations.get(activation)
         self._initializer = initializer
         self._where = placement(device, device_dtype, math)
-        if self._where is not None:
-            self._check_for_gpu(self._where)
+        if self._where is not None and self._activation.fused is None:
+            self._where = self._cpu_instead(device, self._where)
         super().__init__(dtype=dtype, **kwargs)
         self.input_spec = InputSpec(ndim=2)
 
-    def _check_for_gpu(self, where: Placement) -> None:
-        if self._activation.fused is None:
+    def _cpu_instead(self, device: Any, where: Placement) -> None:
+        """Raises ValueError unless the device was for the cell to choose."""
+        if device != "auto":
             raise ValueError(
                 f"activation: {self._activation.name} is computed by NumPy, on the CPU; on "
                 f"{where.device} it must be one of {', '.join(_core.fused_activations())}"
@@ -90,7 +91,7 @@ class LSTMWeights(LayerRNNCell):
 
     @property
     def device(self) -> str:
-        """ "cpu", or the GPU that the cell computes on, such as "cuda:0"."""
+        """Where the cell computes: "cpu", or a GPU by the name ``cuda:N``."""
         return name_of(self._where)
 
     def _set_runtime_state(self) -> None:

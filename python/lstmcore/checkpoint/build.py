@@ -37,8 +37,8 @@ def cells_from_checkpoint(
 
     Args:
         checkpoint, scope, forget_bias, moving_average, ignore: as for ``restore``.
-        options: further arguments for the constructor of every cell, such as ``activation`` or
-            ``cell_clip``.
+        options: further arguments for the constructor of every cell, such as ``activation``,
+            ``cell_clip`` or ``device``.
 
     Returns:
         A cell, a ``MultiRNNCell`` for a stack, a pair ``(cell_fw, cell_bw)`` for

@@ -40,7 +40,8 @@ class LSTM:
             of a trained model come through ``lstmcore.load`` or ``set_weights``.
         device, device_dtype, math: where to compute: "cpu", or as ``to`` has them.
 
-    Calls are safe from several threads at once, and release the GIL. Inference only.
+    Calls are safe from several threads at once, and release the GIL; on a GPU those of one model
+    follow one another. Inference only.
     """
 
     def __init__(
@@ -144,14 +145,15 @@ class LSTM:
 
     @property
     def device(self) -> str:
-        """ "cpu", or the GPU that calls run on, such as "cuda:0"."""
+        """Where calls run: "cpu", or a GPU by the name ``cuda:N``."""
         return self._on_cuda.where.device if self._on_cuda else "cpu"
 
     def to(self, device: str, dtype: str | None = None, *, math: str = "ieee") -> LSTM:
         """The same model on a GPU, or back on the CPU; this one stays as it is.
 
         Args:
-            device: "cuda", "cuda:N", "cpu", or "auto": a GPU where there is one.
+            device: "cuda", "cuda:N", "cpu", or "auto": a GPU where there is one, else the CPU, where
+                the model stays in its own dtype.
             dtype: of weights, inputs and outputs on the GPU: "float32", "float64", "float16" or
                 "bfloat16"; None: that of the model. Sums and cell states are float32 (float64 with
                 float64).
@@ -257,7 +259,7 @@ class LSTM:
             path: of a model on a GPU: "stepwise", "block", "cluster" or "grid", for tests and
                 measurements; "auto": what the planner takes to be fastest.
 
-        Each row's result is bit for bit that of the row alone. Raises TypeError and ValueError that
+        On the CPU each row's result is bit for bit that of the row alone. Raises TypeError and ValueError that
         name the argument, before anything is written.
         """
         arguments.check_outputs(outputs, out)

@@ -63,13 +63,15 @@ def dynamic_rnn(
         threads: the call uses at most so many; None: as many as the work is worth.
         device: "cpu", "cuda", "cuda:N" or "auto": where to run this call, whatever the cell's own
             device is; None: there. The cell's weights are uploaded once for each device.
-        device_dtype, math: as of a cell, with a ``device``.
+        device_dtype, math: as of a cell, with a ``device``. ``dtype`` remains that of the cell's
+            variables: float32 also for arrays on a GPU of 16 bits.
 
     Returns (outputs [N, T, output_size] or [T, N, output_size], final state in the containers of
     ``initial_state``).
 
-    Raises TypeError for what is no cell, ValueError for wrong ranks or a missing ``dtype``,
-    InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
+    Raises TypeError for what is no cell, and for another ``device`` than the cell's own where its
+    time loop is not native; RuntimeError with the reason where the GPU cannot be used; ValueError
+    for wrong ranks or a missing ``dtype``, InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
     """
     checks.check_rnn_cell("cell", cell)
     where = call_placement(cell, device, device_dtype, math)

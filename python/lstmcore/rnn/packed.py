@@ -39,8 +39,8 @@ def packed_rnn(
         device, device_dtype, math: as for ``dynamic_rnn``. On a GPU rows are padded to the longest
             one and cost as many steps.
 
-    Returns (outputs [total, P] in the places of their inputs, final state). Each row's numbers are
-    bit for bit those of the row alone.
+    Returns (outputs [total, P] in the places of their inputs, final state). On the CPU each row's
+    numbers are bit for bit those of the row alone.
 
     Raises TypeError for a cell without native layers, and ValueError or TypeError naming the
     argument for offsets that begin elsewhere, decrease or do not end at ``total``, and for arrays

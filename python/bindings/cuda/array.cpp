@@ -200,8 +200,10 @@ py::dict DeviceArray::cuda_array_interface() const {
 void register_device_array(py::module_& module) {
   py::class_<DeviceArray, std::shared_ptr<DeviceArray>>(
       module, "DeviceArray",
-      "An array on a GPU. ``cuda.asnumpy(y)`` waits for it and copies it to the host; ``torch.from_dlpack(y)``\n"
-      "and ``cupy.asarray(y)`` share its memory. ``shape``, ``ndim``, ``dtype_name``, ``device`` (the number of\n"
+      "An array on a GPU. ``cuda.asnumpy(y)`` waits for it and copies it to the host; "
+      "``torch.from_dlpack(y)``\n"
+      "and ``cupy.asarray(y)`` share its memory. ``shape``, ``ndim``, ``dtype_name``, ``device`` (the number "
+      "of\n"
       "the GPU), ``stream``; ``y[k]`` shares its memory, too.")
       .def(py::init<const std::shared_ptr<CudaLibrary>&, int, std::vector<std::int64_t>, int,
                     std::uintptr_t>(),

@@ -73,12 +73,12 @@ class LSTMWeights(LayerRNNCell):
         self._initializer = initializer
         self._where = placement(device, device_dtype, math)
         if self._where is not None and self._activation.fused is None:
-            self._where = self._cpu_instead(device, self._where)
+            self._refuse_gpu(device, self._where)
+            self._where = None
         super().__init__(dtype=dtype, **kwargs)
         self.input_spec = InputSpec(ndim=2)
 
-    def _cpu_instead(self, device: Any, where: Placement) -> None:
-        """Raises ValueError unless the device was for the cell to choose."""
+    def _refuse_gpu(self, device: Any, where: Placement) -> None:
         if device != "auto":
             raise ValueError(
                 f"activation: {self._activation.name} is computed by NumPy, on the CPU; on "

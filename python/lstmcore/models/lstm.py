@@ -152,8 +152,8 @@ class LSTM:
         """The same model on a GPU, or back on the CPU; this one stays as it is.
 
         Args:
-            device: "cuda", "cuda:N", "cpu", or "auto": a GPU where there is one, else the CPU, where
-                the model stays in its own dtype.
+            device: "cuda", "cuda:N", "cpu", or "auto": a GPU where there is one, else the CPU,
+                where the model stays in its own dtype.
             dtype: of weights, inputs and outputs on the GPU: "float32", "float64", "float16" or
                 "bfloat16"; None: that of the model. Sums and cell states are float32 (float64 with
                 float64).
@@ -259,8 +259,8 @@ class LSTM:
             path: of a model on a GPU: "stepwise", "block", "cluster" or "grid", for tests and
                 measurements; "auto": what the planner takes to be fastest.
 
-        On the CPU each row's result is bit for bit that of the row alone. Raises TypeError and ValueError that
-        name the argument, before anything is written.
+        On the CPU each row's result is bit for bit that of the row alone. Raises TypeError and
+        ValueError that name the argument, before anything is written.
         """
         arguments.check_outputs(outputs, out)
         major = as_flag(time_major, "time_major")

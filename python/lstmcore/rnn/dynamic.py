@@ -71,7 +71,8 @@ def dynamic_rnn(
 
     Raises TypeError for what is no cell, and for another ``device`` than the cell's own where its
     time loop is not native; RuntimeError with the reason where the GPU cannot be used; ValueError
-    for wrong ranks or a missing ``dtype``, InvalidArgumentError (a ValueError) for sizes or dtypes that do not match.
+    for wrong ranks or a missing ``dtype``, InvalidArgumentError (a ValueError) for sizes or dtypes
+    that do not match.
     """
     checks.check_rnn_cell("cell", cell)
     where = call_placement(cell, device, device_dtype, math)

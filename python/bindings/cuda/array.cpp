@@ -200,11 +200,9 @@ py::dict DeviceArray::cuda_array_interface() const {
 void register_device_array(py::module_& module) {
   py::class_<DeviceArray, std::shared_ptr<DeviceArray>>(
       module, "DeviceArray",
-      "An array on a GPU. ``cuda.asnumpy(y)`` waits for it and copies it to the host; "
-      "``torch.from_dlpack(y)``\n"
-      "and ``cupy.asarray(y)`` share its memory. ``shape``, ``ndim``, ``dtype_name``, ``device`` (the number "
-      "of\n"
-      "the GPU), ``stream``; ``y[k]`` shares its memory, too.")
+      "An array on a GPU. ``cuda.asnumpy(y)`` waits for it and copies it to the host;\n"
+      "``torch.from_dlpack(y)`` and ``cupy.asarray(y)`` share its memory, and so does ``y[k]``. It has\n"
+      "``shape``, ``ndim``, ``dtype_name``, ``device`` (the number of the GPU) and ``stream``.")
       .def(py::init<const std::shared_ptr<CudaLibrary>&, int, std::vector<std::int64_t>, int,
                     std::uintptr_t>(),
            py::arg("library"), py::arg("device"), py::arg("shape"), py::arg("dtype"), py::arg("stream"))

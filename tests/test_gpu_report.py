@@ -142,6 +142,7 @@ def test_the_table():
 
 def test_the_page_states_what_the_report_holds(tmp_path):
     page = document.page({"gpu-x.json": made_up_report()})
+    assert page.startswith("---\norphan: true\n---\n\n# Benchmarks on GPUs\n")
     assert "made-up GPU" in page
     line = "| T100 N1 I256 H256 | 50.0 | cluster | 100 | 101 | - | - | - | 2.0 | 109 | - | 2 % |"
     assert line in page

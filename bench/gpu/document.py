@@ -25,6 +25,8 @@ MODES = {
     "float16": "float16",
     "bfloat16": "bfloat16",
 }
+# Sphinx takes the page whether or not docs/index.md lists it.
+ORPHAN = "---\norphan: true\n---"
 COLORS = {"float32": "#1b6ca8", "tf32": "#8e5bb5", "float16": "#3a9d5d", "bfloat16": "#e08e0b"}
 
 
@@ -207,6 +209,7 @@ def one_report(report: dict[str, Any], file: str, chart: str) -> list[str]:
 def page(reports: dict[str, dict[str, Any]]) -> str:
     """Of reports by file name."""
     parts = [
+        ORPHAN,
         "# Benchmarks on GPUs",
         "Written by `bench/gpu/document.py` from reports of `bench/gpu_report.py`. Microseconds "
         "for a call over all time steps of one layer, as called and as the replay of a CUDA graph; "

@@ -159,6 +159,36 @@ def test_the_page_states_what_the_report_holds(tmp_path):
         document.write([file], tmp_path)
 
 
+NOTHING = {"environment": {"rows": []}, "benchmark": {"rows": [{"ours": None}]}}
+NVCC = {"what": "cmake", "error": "RuntimeError: no nvcc", "where": "x"}
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (None, "gpu-x.json: No such file or directory"),
+    ("no JSON", "gpu-x.json is no report of bench/gpu_report.py"),
+    ("[1]", "gpu-x.json is no report of bench/gpu_report.py"),
+    ('{"sections": [], "date": "x"}', "gpu-x.json is no report of bench/gpu_report.py"),
+    ({}, "gpu-x.json holds no measurement (no phase that measures has run); nothing written"),
+    (NOTHING, "gpu-x.json holds no measurement (no phase that measures has run); nothing written"),
+    ({"smoke": {"failed": "ended with 1"}},
+     "gpu-x.json holds no measurement (smoke: ended with 1); nothing written"),
+    ({"build": {"errors": [NVCC], "failed": "ended with 1"}},
+     "gpu-x.json holds no measurement (build: RuntimeError: no nvcc); nothing written"),
+])  # fmt: skip
+def test_what_cannot_be_a_page_is_refused(tmp_path, content, says):
+    file = tmp_path / "gpu-x.json"
+    if isinstance(content, dict):
+        file.write_text(json.dumps({"date": "2000-01-01", "sections": content}))
+    elif content is not None:
+        file.write_text(content)
+    script = ROOT / "bench" / "gpu" / "document.py"
+    command = [sys.executable, script, file, "--docs", tmp_path / "docs"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.removeprefix(f"{tmp_path}/") == f"{says}\n"
+    assert not (tmp_path / "docs").exists()
+
+
 def test_the_chart(tmp_path):
     pytest.importorskip("matplotlib")
     file = tmp_path / "gpu-x.json"

@@ -134,7 +134,10 @@ def test_the_table():
     assert "build: ended with 1" in text
     assert table.ratios(report)["least"] == pytest.approx(100 / 103, abs=1e-3)
     assert table.text({"sections": {}}).startswith("shape")
-    for name in report["sections"]:  # of a phase that did not even begin
+    parts = list(report["sections"])
+    assert table.failed(report, parts) == ["sanitizer", "correctness", "build"]
+    assert table.failed(report, ["environment", "smoke"]) == []
+    for name in parts:  # of a phase that did not even begin
         assert f"{name}: ended with 1" in table.text(
             {"sections": {name: {"failed": "ended with 1"}}}
         )

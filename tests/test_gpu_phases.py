@@ -157,6 +157,25 @@ def test_a_machine_that_lacks_tools(tmp_path, monkeypatch):
     assert not section.data["passed"]
 
 
+def test_a_build_for_no_gpu_wants_an_architecture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(build, "tool", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["build.py", str(tmp_path / "built")])
+    with pytest.raises(SystemExit) as refused:
+        build.main()
+    assert refused.value.code == (
+        "no GPU found (nvidia-smi, torch); name an architecture with --architecture 90a"
+    )
+    assert not (tmp_path / "built").exists()
+    # Nor is there a traceback where the tools are missing.
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--architecture", "90a"])
+    with pytest.raises(SystemExit) as refused:
+        build.main()
+    assert refused.value.code.endswith(f"errors: {tmp_path / 'built' / 'build.json'}")
+    assert "RuntimeError: nvcc is neither on PATH" in capsys.readouterr().out
+
+
 def test_without_a_gpu_nothing_is_run_or_written(tmp_path):
     (tmp_path / "gpu-report.json").write_text("earlier")
     done = subprocess.run(

@@ -6,7 +6,8 @@ Under 9 minutes on an H100 with 16 cores, without a network; docs/gpu.md says wh
 have. Each phase runs in a process of its own with a time limit: one that hangs, fails or takes the
 GPU's context down is started again without the case that did it, and leaves the other phases.
 bench/results/gpu-NAME.json has what was measured so far at any moment; ``--phases`` runs some again
-and keeps the rest of it. ``bench/gpu/document.py`` makes the documentation from it.
+and keeps the rest of it. Exits with 1 where there is no GPU, where a phase failed or a result was
+wrong. ``bench/gpu/document.py`` makes the documentation from it.
 """
 
 from __future__ import annotations
@@ -187,19 +188,44 @@ def run_to_end(arguments: argparse.Namespace, name: str, end: float) -> str:
     return f"{reason}; started {STARTS} times"
 
 
-def run_all(arguments: argparse.Namespace) -> None:
-    processes.stop_all_on_terminate()
-    began = time.monotonic()
-    chosen = [
+def phases_of(arguments: argparse.Namespace) -> list[str]:
+    return [
         name
         for name in PHASES
         if (name in arguments.phases if arguments.phases else name not in WHEN_NAMED)
         and (not arguments.emulated or name in EMULATED)
         and not (arguments.no_build and name == "build")
     ]
+
+
+def require_gpu() -> None:
+    """SystemExit where there is none, before anything is written."""
+    if reason := device.why_no_gpu():
+        raise SystemExit(
+            f"There is no NVIDIA GPU: {reason}. Nothing was measured or written.\n"
+            "Without one, bench/gpu/build.py FOLDER --architecture 90a builds for a GPU elsewhere, "
+            "and --emulated --library FILE runs what an emulated library can."
+        )
+
+
+def set_aside(report: Path) -> None:
+    """Keeps the report of an earlier run beside the one that begins."""
+    if report.exists():
+        old = report.with_name(report.name + ".old")
+        report.replace(old)
+        print(f"the earlier report is now {old}", flush=True)
+
+
+def run_all(arguments: argparse.Namespace) -> bool:
+    """Whether all phases ended well and found nothing wrong."""
+    processes.stop_all_on_terminate()
+    began = time.monotonic()
+    chosen = phases_of(arguments)
+    if not arguments.emulated:
+        require_gpu()
     trying_file(arguments.out).unlink(missing_ok=True)
     if not arguments.phases:
-        arguments.out.unlink(missing_ok=True)
+        set_aside(arguments.out)
     report = Report(arguments.out)
     report.data.update(date=datetime.datetime.now().isoformat(timespec="seconds"), started=chosen)
     report.data.update(emulated=arguments.emulated, quick=arguments.quick, commit=commit())
@@ -220,6 +246,9 @@ def run_all(arguments: argparse.Namespace) -> None:
     report.save(indent=1)
     print(table.text(report.data))
     print(f"{arguments.out} after {time.monotonic() - began:.0f} s")
+    if bad := table.failed(report.data, chosen):
+        print(f"not well: {', '.join(bad)}")
+    return not bad
 
 
 def commit() -> str | None:
@@ -240,16 +269,23 @@ def tiny(arguments: argparse.Namespace) -> None:
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--name", default="report", help="of the file in bench/results")
-    parser.add_argument("--out", type=Path, help="the file, or a folder for it")
+    parser.add_argument(
+        "--name", default="report",
+        help="the report is bench/results/gpu-NAME.json (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, help="another file for it, or a folder that is there (bench/results)"
+    )
     parser.add_argument("--limit", type=float, default=525, help="seconds in all (%(default)s)")
     parser.add_argument(
-        "--phases", nargs="+", choices=list(PHASES), help="only these; the report keeps the others"
-    )
+        "--phases", nargs="+", choices=list(PHASES), metavar="PHASE",
+        help="only these, and the report keeps the others; without it all but "
+        f"{', '.join(WHEN_NAMED)}: %(choices)s",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="fewer cases of each phase")
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build" / "gpu",
-        help="the folder to build in; what cannot be built there may be in it already",
+        help="the folder to build in; what cannot be built there may be in it already (build/gpu)",
     )  # fmt: skip
     parser.add_argument("--no-build", action="store_true", help="all is in that folder already")
     parser.add_argument("--library", type=Path, help="a built one, in place of that of --build")
@@ -281,8 +317,8 @@ def main() -> None:
         tiny(arguments)
     elif arguments.phase:
         run_phase(arguments, arguments.phase)
-    else:
-        run_all(arguments)
+    elif not run_all(arguments):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,20 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "bench" / "gpu"))
+sys.path[:0] = [str(ROOT / "bench" / "gpu"), str(ROOT / "bench")]
 
 import abi  # noqa: E402
 import benchmark  # noqa: E402
 import build  # noqa: E402
+import device  # noqa: E402
 import layer  # noqa: E402
 import processes  # noqa: E402
 import programs  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
 from sections import AGAIN, Report, Section, read_trying  # noqa: E402
+
+import gpu_report  # noqa: E402
 
 
 def test_a_report_keeps_what_it_has(tmp_path, capsys):
@@ -154,6 +157,65 @@ def test_a_machine_that_lacks_tools(tmp_path, monkeypatch):
     assert not section.data["passed"]
 
 
+def test_a_build_for_no_gpu_wants_an_architecture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(build, "tool", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["build.py", str(tmp_path / "built")])
+    with pytest.raises(SystemExit) as refused:
+        build.main()
+    assert refused.value.code == (
+        "no GPU found (nvidia-smi, torch); name an architecture with --architecture 90a"
+    )
+    assert not (tmp_path / "built").exists()
+    # Nor is there a traceback where the tools are missing.
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--architecture", "90a"])
+    with pytest.raises(SystemExit) as refused:
+        build.main()
+    assert refused.value.code.endswith(f"errors: {tmp_path / 'built' / 'build.json'}")
+    assert "RuntimeError: nvcc is neither on PATH" in capsys.readouterr().out
+
+
+def test_without_a_gpu_nothing_is_run_or_written(tmp_path):
+    (tmp_path / "gpu-report.json").write_text("earlier")
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu_report.py", "--out", tmp_path],
+        capture_output=True, text=True, timeout=120, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("There is no NVIDIA GPU: ")
+    assert "NVIDIA's driver" in done.stderr
+    assert "bench/gpu/build.py FOLDER --architecture 90a" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [
+        ("gpu-report.json", "earlier")
+    ]
+
+
+def test_a_second_run_keeps_the_report_of_the_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(device, "why_no_gpu", str)
+    monkeypatch.setattr(processes, "stop_all_on_terminate", lambda: None)
+    codes = {"smoke": 1}
+    monkeypatch.setattr(
+        gpu_report, "start", lambda _, name, *rest, **more: processes.Done(codes.get(name, 0), "")
+    )
+    file, old = tmp_path / "gpu-x.json", tmp_path / "gpu-x.json.old"
+    words = ["--name", "x", "--out", str(tmp_path)]
+    assert not gpu_report.run_all(gpu_report.parse(words))  # smoke failed
+    assert "not well: smoke" in capsys.readouterr().out
+    first = file.read_text()
+    assert not old.exists()
+    assert not gpu_report.run_all(gpu_report.parse(words))
+    assert old.read_text() == first
+    assert f"the earlier report is now {old}" in capsys.readouterr().out
+    # Of one that goes on with the report, only its own phases count.
+    second = json.loads(file.read_text())
+    assert gpu_report.run_all(gpu_report.parse([*words, "--phases", "calibrate"]))
+    assert json.loads(file.read_text())["sections"] == second["sections"]
+    assert old.read_text() == first
+
+
 def test_every_device_test_is_run():
     cmake = (ROOT / "tests" / "cuda" / "CMakeLists.txt").read_text()
     (names,) = re.findall(r"foreach\(test ([\w ]+)\)\n +add_executable\(\$\{test\}_device", cmake)
@@ -240,12 +302,12 @@ needs_emulator = pytest.mark.skipif(
 )
 
 
-def run_emulated(script, folder, out, *more):
+def run_emulated(script, folder, out, *more, code=0):
     command = [sys.executable, str(script), "--emulated", "--name", "emulated", "--out", str(out)]
     command += ["--library", str(folder / "liblstmcore_cuda_emulated.so")]
     command += ["--cublas", str(folder / "libcublas_emulator.so"), "--limit", "800", *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, json.loads((out / "gpu-emulated.json").read_text())
 
 
@@ -290,7 +352,7 @@ def crash(*_):
 
 layer.Call.run = faulty
 products.products = crash
-gpu_report.STALLED = dict.fromkeys(gpu_report.STALLED, 10)
+gpu_report.STALLED = dict.fromkeys(gpu_report.STALLED, 6)
 gpu_report.main()
 """
 
@@ -300,12 +362,13 @@ def test_hangs_and_crashes_lose_no_more_than_their_cases(tmp_path):
     script = tmp_path / "faulty.py"
     script.write_text(FAULTS.format(bench=str(ROOT / "bench")))
     folder = Path(os.environ["LSTMCORE_EMULATOR"])
-    out, report = run_emulated(script, folder, tmp_path)
+    phases = ("--phases", "correctness", "benchmark", "products")
+    out, report = run_emulated(script, folder, tmp_path, *phases, code=1)
     parts = report["sections"]
     correctness = parts["correctness"]
     assert correctness["wrong"] == 0
     whys = {(entry["family"], entry["why"]) for entry in correctness["lost"]}
-    assert whys == {("cluster", "ended by SIGABRT"), ("grid", "no sign of life for 10 s")}
+    assert whys == {("cluster", "ended by SIGABRT"), ("grid", "no sign of life for 6 s")}
     assert len(correctness["lost"]) == 4  # three of a path are enough to leave it alone
     without = [row["path"] for row in correctness["rows"] if row["error"] is None]
     assert correctness["without_result"] == len(without) > 6
@@ -320,6 +383,7 @@ def test_hangs_and_crashes_lose_no_more_than_their_cases(tmp_path):
     assert parts["products"]["failed"] == "ended with 1"
     assert "a phase that is broken" in parts["products"]["errors"][0]["error"]
     assert "WITHOUT A RESULT" in out
+    assert "not well: products" in out
     # Once more, that phase alone, and one that runs only when it is named: the others stay.
     _, after = run_emulated(
         ROOT / "bench" / "gpu_report.py", folder, tmp_path, "--phases", "products", "variants"

@@ -134,7 +134,10 @@ def test_the_table():
     assert "build: ended with 1" in text
     assert table.ratios(report)["least"] == pytest.approx(100 / 103, abs=1e-3)
     assert table.text({"sections": {}}).startswith("shape")
-    for name in report["sections"]:  # of a phase that did not even begin
+    parts = list(report["sections"])
+    assert table.failed(report, parts) == ["sanitizer", "correctness", "build"]
+    assert table.failed(report, ["environment", "smoke"]) == []
+    for name in parts:  # of a phase that did not even begin
         assert f"{name}: ended with 1" in table.text(
             {"sections": {name: {"failed": "ended with 1"}}}
         )
@@ -142,6 +145,7 @@ def test_the_table():
 
 def test_the_page_states_what_the_report_holds(tmp_path):
     page = document.page({"gpu-x.json": made_up_report()})
+    assert page.startswith("---\norphan: true\n---\n\n# Benchmarks on GPUs\n")
     assert "made-up GPU" in page
     line = "| T100 N1 I256 H256 | 50.0 | cluster | 100 | 101 | - | - | - | 2.0 | 109 | - | 2 % |"
     assert line in page
@@ -156,6 +160,36 @@ def test_the_page_states_what_the_report_holds(tmp_path):
     file.write_text(json.dumps({**made_up_report(), "emulated": True}))
     with pytest.raises(SystemExit, match="emulated"):
         document.write([file], tmp_path)
+
+
+NOTHING = {"environment": {"rows": []}, "benchmark": {"rows": [{"ours": None}]}}
+NVCC = {"what": "cmake", "error": "RuntimeError: no nvcc", "where": "x"}
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (None, "gpu-x.json: No such file or directory"),
+    ("no JSON", "gpu-x.json is no report of bench/gpu_report.py"),
+    ("[1]", "gpu-x.json is no report of bench/gpu_report.py"),
+    ('{"sections": [], "date": "x"}', "gpu-x.json is no report of bench/gpu_report.py"),
+    ({}, "gpu-x.json holds no measurement (no phase that measures has run); nothing written"),
+    (NOTHING, "gpu-x.json holds no measurement (no phase that measures has run); nothing written"),
+    ({"smoke": {"failed": "ended with 1"}},
+     "gpu-x.json holds no measurement (smoke: ended with 1); nothing written"),
+    ({"build": {"errors": [NVCC], "failed": "ended with 1"}},
+     "gpu-x.json holds no measurement (build: RuntimeError: no nvcc); nothing written"),
+])  # fmt: skip
+def test_what_cannot_be_a_page_is_refused(tmp_path, content, says):
+    file = tmp_path / "gpu-x.json"
+    if isinstance(content, dict):
+        file.write_text(json.dumps({"date": "2000-01-01", "sections": content}))
+    elif content is not None:
+        file.write_text(content)
+    script = ROOT / "bench" / "gpu" / "document.py"
+    command = [sys.executable, script, file, "--docs", tmp_path / "docs"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.removeprefix(f"{tmp_path}/") == f"{says}\n"
+    assert not (tmp_path / "docs").exists()
 
 
 def test_the_chart(tmp_path):

@@ -54,15 +54,23 @@ def architecture(major: int, minor: int) -> str:
 
 
 def compute_capability() -> tuple[int, int]:
-    """Of the first GPU, from nvidia-smi; from torch, which takes seconds, where that fails."""
+    """Of the first GPU, from nvidia-smi; from torch, which takes seconds, where that fails.
+
+    RuntimeError where neither knows one.
+    """
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
         major, minor = done.stdout.split()[0].split(".")
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        import torch
+        try:
+            import torch
 
-        major, minor = torch.cuda.get_device_capability(0)
+            major, minor = torch.cuda.get_device_capability(0)
+        except (ImportError, RuntimeError, AssertionError):  # the last: torch without CUDA
+            raise RuntimeError(
+                "no GPU found (nvidia-smi, torch); name an architecture with --architecture 90a"
+            ) from None
     return int(major), int(minor)
 
 
@@ -171,12 +179,18 @@ def package(folder: Path, library: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--architecture", help="as nvcc names it: 80, 90a; that of the GPU at hand")
+    parser.add_argument("folder", type=Path, help="to build in, made where it is missing")
+    parser.add_argument(
+        "--architecture", help="as nvcc names it: 80, 90a (that of the first GPU at hand)"
+    )
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
+    try:
+        arch = arguments.architecture or architecture(*compute_capability())
+    except RuntimeError as error:
+        sys.exit(str(error))
     section = Section(Report(folder / "build.json"), "build", 3600)
-    build(section, folder, arguments.architecture)
+    section.succeeds("build", lambda: build(section, folder, arch))
     section.finish()
     if errors := section.data.get("errors"):
         sys.exit(f"{len(errors)} errors: {folder / 'build.json'}")

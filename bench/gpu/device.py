@@ -8,9 +8,11 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from typing import Any
 
 import build
+import processes
 from abi import cublas_files
 from sections import Section
 
@@ -23,6 +25,29 @@ PACKAGES = ("torch", "cupy-cuda12x", "cupy-cuda13x", "jax", "pybind11", "nvidia-
             "nvidia-cublas-cu12", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "numpy")  # fmt: skip
 VARIABLES = ("CUDA_MODULE_LOADING", "CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY",
              "LSTMCORE_CUBLAS", "CUDA_DEVICE_MAX_CONNECTIONS")  # fmt: skip
+
+# In a process of its own: a driver may hang, or keep what it has set up.
+COUNT = """
+import ctypes, sys
+try:
+    driver = ctypes.CDLL("libcuda.so.1")
+except OSError:
+    sys.exit("libcuda.so.1 of NVIDIA's driver was not found")
+count = ctypes.c_int()
+if code := driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+    sys.exit(f"NVIDIA's driver answers with error {code}")
+if not count.value:
+    sys.exit("NVIDIA's driver shows none")
+"""
+
+
+def why_no_gpu() -> str:
+    """From the driver, which is what the library asks; empty where there is one."""
+    done = processes.run([sys.executable, "-c", COUNT], 60)
+    if not done.reason:
+        return ""
+    found = "is there" if build.tool("nvidia-smi") else "was not found"
+    return f"{done.output.strip() or done.reason}, nvidia-smi {found}"
 
 
 def environment(section: Section) -> None:

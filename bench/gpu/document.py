@@ -4,7 +4,7 @@
 
 Prints the constants for the planner in cuda/plan.cpp, and where its choice was not the fastest;
 ``--costs`` prints that alone. The page states only what a report holds; one of an emulated library
-is refused. Needs matplotlib.
+or without a measurement is refused. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ MODES = {
     "float16": "float16",
     "bfloat16": "bfloat16",
 }
+# Sphinx takes the page whether or not docs/index.md lists it.
+ORPHAN = "---\norphan: true\n---"
 COLORS = {"float32": "#1b6ca8", "tf32": "#8e5bb5", "float16": "#3a9d5d", "bfloat16": "#e08e0b"}
 
 
@@ -207,6 +209,7 @@ def one_report(report: dict[str, Any], file: str, chart: str) -> list[str]:
 def page(reports: dict[str, dict[str, Any]]) -> str:
     """Of reports by file name."""
     parts = [
+        ORPHAN,
         "# Benchmarks on GPUs",
         "Written by `bench/gpu/document.py` from reports of `bench/gpu_report.py`. Microseconds "
         "for a call over all time steps of one layer, as called and as the replay of a CUDA graph; "
@@ -260,11 +263,46 @@ def draw(report: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
+def load(file: Path) -> dict[str, Any]:
+    """SystemExit where it cannot be read or is something else."""
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SystemExit(f"{file}: {error.strerror}") from None
+    except ValueError:  # no JSON, or no text
+        report = None
+    parts = report.get("sections") if isinstance(report, dict) else None
+    if not isinstance(parts, dict) or "date" not in report:
+        raise SystemExit(f"{file} is no report of bench/gpu_report.py")
+    return report
+
+
+def is_measured(report: dict[str, Any]) -> bool:
+    """Whether there is a number for the page."""
+    if any(table.best(row, "ours") for row in table.benchmark_rows(report)):
+        return True
+    parts = ("calibrate", "overlap", "products", "interop")
+    return any(report["sections"].get(part, {}).get("rows") for part in parts)
+
+
+def why_nothing(report: dict[str, Any]) -> str:
+    """The first thing that went wrong, of a report without a measurement."""
+    for name, part in report["sections"].items():
+        for error in part.get("errors", []):
+            return f"{name}: {error['error']}"
+        if "failed" in part:
+            return f"{name}: {part['failed']}"
+    return "no phase that measures has run"
+
+
 def write(files: list[Path], docs: Path) -> None:
-    reports = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    reports = {file.name: load(file) for file in files}
     for name, report in reports.items():
         if report.get("emulated"):
             raise SystemExit(f"{name}: of an emulated library; it says nothing of a GPU")
+        if not is_measured(report):
+            why = why_nothing(report)
+            raise SystemExit(f"{name} holds no measurement ({why}); nothing written")
     for name, report in reports.items():
         if table.ratios(report):
             draw(report, docs / "images" / chart_name(name))
@@ -274,13 +312,20 @@ def write(files: list[Path], docs: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, nargs="+", help="bench/results/gpu-*.json")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
-    parser.add_argument("--costs", action="store_true", help="print them, and write nothing")
+    parser.add_argument(
+        "--docs", type=Path, default=ROOT / "docs",
+        help="the folder for benchmarks-gpu.md and images/ (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--costs",
+        action="store_true",
+        help="print the planner's constants alone, and write nothing",
+    )
     arguments = parser.parse_args()
     if not arguments.costs:
         write(arguments.reports, arguments.docs)
     for file in arguments.reports:
-        print(costs.text(json.loads(file.read_text(encoding="utf-8"))))
+        print(costs.text(load(file)))
 
 
 if __name__ == "__main__":

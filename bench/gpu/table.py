@@ -80,6 +80,24 @@ def checks(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def failed(report: dict[str, Any], phases: list[str]) -> list[str]:
+    """Those of the phases that did not end well, or found something wrong."""
+    bad = []
+    for name in phases:
+        part = report["sections"].get(name, {})
+        rows = part.get("rows", [])
+        wrong = part.get("wrong") or part.get("passed") is False
+        if name == "determinism":
+            wrong = any(row["different"] != 1 for row in rows)
+        if name == "interop":
+            wrong = any(not row["ok"] for row in rows)
+        if name == "sanitizer":
+            wrong = any(row["clean"] is False or not row["right"] for row in rows)
+        if wrong or "failed" in part:
+            bad.append(name)
+    return bad
+
+
 def sanitized(rows: list[dict[str, Any]]) -> list[str]:
     """A note for each tool, and for each program in which it found something or did not end."""
     notes = []

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <Python.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <stdexcept>
@@ -24,10 +25,24 @@ class InUse {
   std::atomic_flag& flag_;
 };
 
+// Where Python has ended meanwhile, it ends this thread, by unwinding a stack that may not be unwound: then
+// the thread sleeps until the process is gone, as Python itself has it from 3.14 on. Not inlined into a
+// destructor, from which nothing may come.
+[[gnu::noinline]] inline void take_gil(PyThreadState* state) {
+  struct Sleep {
+    bool back = false;
+    ~Sleep() {
+      while (!back) pause();
+    }
+  } sleep;
+  PyEval_RestoreThread(state);
+  sleep.back = true;
+}
+
 class WithoutGil {
  public:
   WithoutGil() : state_(PyEval_SaveThread()) {}
-  ~WithoutGil() { PyEval_RestoreThread(state_); }
+  ~WithoutGil() { take_gil(state_); }
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
 

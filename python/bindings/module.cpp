@@ -12,6 +12,7 @@
 #include "crc32c.h"
 #include "cuda/layer.h"
 #include "fastcall.h"
+#include "in_use.h"
 #include "lstm.h"
 #include "lstmcore/runtime.h"
 #include "lstmcore/version.h"
@@ -30,7 +31,7 @@ py::array activate(const std::string& name, const py::array& x) {
   T* const to = mutable_data<T>(y);
   const py::ssize_t size = x.size();
   const auto& kernels = cpu::kernels_of<T>(cpu::kernels_named(current_isa()));
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   const cpu::FlushDenormals flush;
   kernels.activate(activation, from, to, size);
   return y;
@@ -47,7 +48,7 @@ std::uint32_t crc32c_of(const py::buffer& buffer, std::uint32_t crc) {
   Py_buffer view;
   if (PyObject_GetBuffer(buffer.ptr(), &view, PyBUF_C_CONTIGUOUS) != 0) throw py::error_already_set();
   {
-    const py::gil_scoped_release release;
+    const WithoutGil without_gil;
     crc = crc32c(crc, view.buf, static_cast<std::size_t>(view.len));
   }
   PyBuffer_Release(&view);
@@ -120,7 +121,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
              "What it keeps for the calls to come (for each thread as much as its largest call needed, up\n"
              "to 16 MiB), and what streams and banks keep for theirs. Weights, states and arrays are not in\n"
              "it.");
-  module.def("trim", &trim, pybind11::call_guard<pybind11::gil_scoped_release>(),
+  module.def("trim", &trim, pybind11::call_guard<python::WithoutGil>(),
              "Gives back the scratch memory that no call is using; returns the number of bytes.\n\n"
              "Safe at any time, also while other threads compute. That of streams stays: see Stream.trim.");
   module.def("get_num_threads", &num_threads,

@@ -224,6 +224,14 @@ def cuda_pad(
     stream: int,
     name: str,
 ) -> DeviceArray: ...
+def cuda_check_apart(
+    out: Any,
+    others: Sequence[Any],
+    names: Sequence[str],
+    library: CudaLibrary,
+    device: int,
+    stream: int,
+) -> None: ...
 def cuda_read_integers(
     array: Any, library: CudaLibrary, device: int, stream: int, name: str
 ) -> NDArray[np.int64]: ...

@@ -78,6 +78,11 @@ class Gpu:
         """``to[..., column:column + width] = source``"""
         _core.cuda_copy_columns(to, column, source, self.library, self.index, stream, to_name)
 
+    def check_apart(self, out: Any, others: dict[str, Any], stream: int) -> None:
+        """Raises ValueError where ``out`` shares memory with one of these, by their names."""
+        names, arrays = list(others), list(others.values())
+        _core.cuda_check_apart(out, arrays, names, self.library, self.index, stream)
+
     def pad(self, packed: Any, offsets: list[int], stream: int, name: str) -> DeviceArray:
         """[total, I] as [N, T, I], with zeros behind each row."""
         return _core.cuda_pad(packed, offsets, self.library, self.index, stream, name)

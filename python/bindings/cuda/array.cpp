@@ -205,7 +205,8 @@ void register_device_array(py::module_& module) {
       "``shape``, ``ndim``, ``dtype_name``, ``device`` (the number of the GPU) and ``stream``.")
       .def(py::init<const std::shared_ptr<CudaLibrary>&, int, std::vector<std::int64_t>, int,
                     std::uintptr_t>(),
-           py::arg("library"), py::arg("device"), py::arg("shape"), py::arg("dtype"), py::arg("stream"))
+           py::arg("library").none(false), py::arg("device"), py::arg("shape"), py::arg("dtype"),
+           py::arg("stream"))
       .def_property_readonly("shape", [](const DeviceArray& a) { return py::tuple(py::cast(a.shape())); })
       .def_property_readonly("ndim", [](const DeviceArray& a) { return a.shape().size(); })
       .def_property_readonly("dtype_name", [](const DeviceArray& a) { return dtype_name(a.dtype()); })

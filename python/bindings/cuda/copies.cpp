@@ -184,6 +184,17 @@ void unpad(const DeviceArray& padded, const Offsets& offsets, const py::object& 
   finish_output(packed, at);
 }
 
+// Of a call of several layers and directions: what one of them writes, another may have yet to read.
+void check_apart(const py::object& out, const std::vector<py::object>& others,
+                 const std::vector<std::string>& names, const CudaLibraryPtr& library, int device,
+                 std::uintptr_t stream) {
+  const Workplace at{library, device, stream};
+  const DeviceView written = view_of(out, "out", at);
+  for (std::size_t k = 0; k < others.size(); ++k)
+    if (written.overlaps(view_of(others[k], names[k], at)))
+      throw py::value_error("out and " + names[k] + " may not share memory");
+}
+
 }  // namespace
 
 void register_copies(py::module_& module) {
@@ -199,6 +210,8 @@ void register_copies(py::module_& module) {
   module.def("cuda_add", &add, py::arg("to"), py::arg("to_column"), py::arg("a"), py::arg("a_column"),
              py::arg("b"), py::arg("width"), py::arg("lengths"), py::arg("time_major"), py::arg("library"),
              py::arg("device"), py::arg("stream"), py::arg("names"));
+  module.def("cuda_check_apart", &check_apart, py::arg("out"), py::arg("others"), py::arg("names"),
+             py::arg("library"), py::arg("device"), py::arg("stream"));
   module.def("cuda_read_integers", &read_integers, py::arg("array"), py::arg("library"), py::arg("device"),
              py::arg("stream"), py::arg("name"));
   module.def("cuda_pad", &pad, py::arg("packed"), py::arg("offsets"), py::arg("library"), py::arg("device"),

@@ -1,5 +1,7 @@
 #include "keeper.h"
 
+#include "../in_use.h"
+
 namespace lstmcore {
 namespace python {
 
@@ -23,7 +25,7 @@ void* Keeper::record(const Place& place) {
     }
   }
   char error[LSTMCORE_CUDA_ERROR_SIZE];
-  const py::gil_scoped_release nogil;
+  const WithoutGil without_gil;
   const int status = api_.record(place.first, reinterpret_cast<void*>(place.second), &event, error);
   return status ? nullptr : event;  // a device that fails here does no more work
 }

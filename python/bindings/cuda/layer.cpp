@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "../in_use.h"
 #include "copies.h"
 #include "lstmcore/activation.h"
 #include "view.h"
@@ -22,7 +23,7 @@ class CudaContext {
   }
   ~CudaContext() {
     {
-      py::gil_scoped_release nogil;  // it waits for the device
+      const WithoutGil without_gil;  // it waits for the device
       library_->api().destroy_context(context_);
     }
     library_->keeper().release();
@@ -82,7 +83,7 @@ class CudaLayer {
     library.call(library.api().create_layer, context_->get(), &spec_, &arrays, &layer_);
   }
   ~CudaLayer() {
-    py::gil_scoped_release nogil;  // it waits for the device
+    const WithoutGil without_gil;  // it waits for the device
     context_->library()->api().destroy_layer(layer_);
   }
   CudaLayer(const CudaLayer&) = delete;
@@ -267,12 +268,12 @@ void register_cuda(py::module_& module) {
   register_copies(module);
   py::class_<CudaContext, std::shared_ptr<CudaContext>>(module, "CudaContext")
       .def(py::init<std::shared_ptr<CudaLibrary>, int, const std::optional<std::string>&>(),
-           py::arg("library"), py::arg("device"), py::arg("cublas"))
+           py::arg("library").none(false), py::arg("device"), py::arg("cublas"))
       .def_property_readonly("device", &CudaContext::device)
       .def("synchronize", &CudaContext::synchronize, py::arg("stream"));
   py::class_<CudaLayer>(module, "CudaLayer")
-      .def(py::init<std::shared_ptr<CudaContext>, const py::dict&, const py::dict&>(), py::arg("context"),
-           py::arg("spec"), py::arg("weights"))
+      .def(py::init<std::shared_ptr<CudaContext>, const py::dict&, const py::dict&>(),
+           py::arg("context").none(false), py::arg("spec"), py::arg("weights"))
       .def("forward", &CudaLayer::forward, py::arg("x"), py::arg("y"), py::arg("y_column"), py::arg("c_seq"),
            py::arg("c_column"), py::arg("c0"), py::arg("h0"), py::arg("c_n"), py::arg("h_n"),
            py::arg("lengths"), py::arg("time_major"), py::arg("reverse"), py::arg("path"), py::arg("stream"),

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "../in_use.h"
 #include "keeper.h"
 #include "lstmcore/cuda_abi.h"
 
@@ -28,7 +29,7 @@ class CudaLibrary : public std::enable_shared_from_this<CudaLibrary> {
     char error[LSTMCORE_CUDA_ERROR_SIZE] = "";
     int status = 0;
     {
-      py::gil_scoped_release nogil;
+      const WithoutGil without_gil;
       status = function(arguments..., error);
     }
     raise(status, error);

@@ -92,6 +92,8 @@ class CudaModel:
         width = self._layers[-1].output_size
         if call.out is not None:
             self._check_out(call, host, (*gpu.shape_of(x)[:-1], width), (sequence.rows, width))
+            if not host:
+                self._check_apart(call.out, x, states, sequence.stream)
         whole = call.out if call.outputs == "all" and not host and call.offsets is None else None
         results = self._run(sequence, states, call.outputs, whole)
         return self._returned(results, sequence, host, call)
@@ -219,6 +221,15 @@ class CudaModel:
             )
         elif gpu.shape_of(call.out) != wanted:
             raise ValueError(f"out: expected shape {wanted}, got {gpu.shape_of(call.out)}")
+
+    def _check_apart(self, out: Any, x: Any, states: Any, stream: int) -> None:
+        """That no direction writes what another one, or a later chunk of steps, has yet to read."""
+        parts = {
+            f"initial_state[{number}].{name}": part
+            for number, pair in enumerate(states or ())
+            for name, part in zip("ch", pair, strict=True)
+        }
+        self.gpu.check_apart(out, {"x": x, **parts}, stream)
 
     def _states(self, given: Any, rows: int, stream: int) -> list[tuple[Any, Any]] | None:
         """Pairs (c, h) on the device; parts may come from there or from the host."""

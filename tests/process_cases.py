@@ -329,6 +329,19 @@ def start_methods() -> None:
     expect(_shared().digest() == expected, "other bits in the parent")
 
 
+def end_during_calls() -> None:
+    """The process ends, as others do, while daemon threads are in calls."""
+    served = _shared()
+
+    def call() -> None:
+        while True:
+            served.model(served.x)
+
+    for _ in range(3):
+        threading.Thread(target=call, daemon=True).start()
+    time.sleep(0.3)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()
     print("ok")

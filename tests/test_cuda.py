@@ -96,8 +96,8 @@ def test_a_projection_at_the_persistent_paths(gpu, path):
         got, got_state = on_gpu(x, lengths, state, outputs, return_state=True, path=path)
         for a, b in zip(flat(got) + flat(got_state), flat(want) + flat(want_state), strict=True):
             close(a, b, "float32")
-    out = cuda.asarray(x)
-    on_gpu(out, lengths, state, out=out, path=path)
+    out = cuda.asarray(np.full_like(x, 7))
+    on_gpu(cuda.asarray(x), lengths, state, out=out, path=path)
     close(cuda.asnumpy(out), lstm(x, lengths, state), "float32")
 
 

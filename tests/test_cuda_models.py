@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lstmcore
+from cuda_producers import Producer
 from lstmcore import cuda
 
 RNG = np.random.default_rng(5)
@@ -84,6 +85,8 @@ def test_states_from_both_places(gpu):
         (lambda m, x: m(x, [1.5, 2]), ValueError, "lengths: expected integers"),
         (lambda m, x: m(x, x[0][0]), ValueError, "lengths: expected integers, got float32"),
         (lambda m, x: m(x, stream=-1), TypeError, "stream: expected a CUDA stream as an integer"),
+        (lambda m, x: m(x, stream=2**64), TypeError, "stream: expected a CUDA stream"),
+        (lambda m, x: m.synchronize(True), TypeError, "stream: expected a CUDA stream"),
     ],
 )
 def test_calls_that_are_refused(gpu, call, error, match):
@@ -91,6 +94,36 @@ def test_calls_that_are_refused(gpu, call, error, match):
     with pytest.raises(error, match=match):
         call(on_gpu, x)
     assert on_gpu(x).shape == (2, 4, 6)
+
+
+def test_out_that_the_call_reads(gpu):
+    """Of another direction or chunk of steps, say: as on the CPU."""
+    both = lstmcore.LSTM(12, 6, bidirectional=True, seed=2).to("cuda")
+    values = RNG.normal(size=(3, 7, 12)).astype(np.float32)
+    x = cuda.asarray(values)
+    with pytest.raises(ValueError, match=r"^out and x may not share memory"):
+        both(x, out=x)
+    states = [tuple(cuda.asarray(np.full((3, 6), k, np.float32)) for k in (1, 2)) for _ in range(2)]
+    out = Producer(states[1][1], shape=(3, 12), strides=(0, 1))
+    with pytest.raises(ValueError, match=r"^out and initial_state\[1\].h may not share memory"):
+        both(x, None, states, outputs="last", out=out)
+    np.testing.assert_array_equal(cuda.asnumpy(x), values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"values": X, "device": 7}, ValueError, "device: there is no cuda:7, only 2"),
+        ({"values": X, "dtype": np.float32}, TypeError, "dtype: expected one of float32, .* got <"),
+        ({"values": X.astype(int)}, TypeError, "values: expected floats"),
+        ({"values": np.ma.masked_array(X)}, TypeError, "^values"),
+    ],
+)
+def test_arrays_that_are_not_made(gpu, arguments, error, match):
+    with pytest.raises(error, match=match):
+        cuda.asarray(**arguments)
+    with pytest.raises(TypeError):
+        cuda.DeviceArray(None, 0, [1], 0, 0)
 
 
 def test_where_a_model_is_stays(gpu, tmp_path):

@@ -22,6 +22,7 @@ CASES = (
     "fork_in_a_signal_handler",
     "start_methods",
     "race",
+    "end_during_calls",
 )
 
 

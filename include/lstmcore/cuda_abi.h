@@ -99,7 +99,8 @@ typedef struct {
   int64_t step_stride, row_stride;
 } lstmcore_cuda_sequence;
 
-// Device memory. States are [N, H] and [N, P]; c is float32 (float64 with float64), h of the dtype.
+// Device memory; x and y share none but in a call of one step, as longer ones may go by chunks of steps.
+// States are [N, H] and [N, P]; c is float32 (float64 with float64), h of the dtype.
 typedef struct {
   int64_t steps, batch;
   lstmcore_cuda_sequence x;      // either stride is that of dense rows: x is [T, N, I] or [N, T, I]

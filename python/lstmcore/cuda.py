@@ -22,7 +22,7 @@ import numpy as np
 
 from lstmcore import _core
 from lstmcore._core import DeviceArray
-from lstmcore.arrays import Array
+from lstmcore.arrays import Array, refuse_masked
 
 __all__ = [
     "DeviceArray",
@@ -132,12 +132,17 @@ def asarray(values: Any, dtype: str | None = None, device: int = 0, stream: int 
         device: which GPU.
         stream: the CUDA stream to copy on, as an integer; 0: the default one.
 
-    Raises TypeError for other dtypes, RuntimeError where there is no GPU, MemoryError.
+    Raises TypeError for other dtypes and masked arrays, ValueError for another device, RuntimeError
+    where there is no GPU, MemoryError.
     """
+    refuse_masked(values, "values")
     host = np.asarray(values)
-    name = dtype or host.dtype.name
-    if name not in DTYPES or host.dtype.kind != "f":
+    name = host.dtype.name if dtype is None else dtype
+    if host.dtype.kind != "f" or (dtype is None and name not in DTYPES):
         raise TypeError(f"values: expected floats as one of {', '.join(DTYPES)}, got {host.dtype}")
+    if not isinstance(name, str) or name not in DTYPES:
+        raise TypeError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    device_index(f"cuda:{device}")
     array = DeviceArray(library(), device, list(host.shape), DTYPES.index(name), stream)
     array._write(_as_bfloat16(host) if name == "bfloat16" else np.ascontiguousarray(host, name))
     return array

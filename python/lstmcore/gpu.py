@@ -7,6 +7,7 @@ first asked for.
 
 from __future__ import annotations
 
+import operator
 import sys
 import weakref
 from collections.abc import Sequence
@@ -148,6 +149,17 @@ def stream_of(x: Any) -> int:
     except Exception:  # it has none, or, in bfloat16 say, will not tell
         return 0
     return int(stream) if stream is not None and stream > 1 else 0
+
+
+def stream_number(stream: Any) -> int:
+    """A stream that a caller named. Raises TypeError for what is none."""
+    try:
+        number = -1 if isinstance(stream, bool) else operator.index(stream)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**64:
+        raise TypeError(f"stream: expected a CUDA stream as an integer, got {stream!r}")
+    return number
 
 
 def integers_of(value: Any, name: str) -> Any:

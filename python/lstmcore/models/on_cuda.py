@@ -83,7 +83,7 @@ class CudaModel:
 
     def synchronize(self, stream: int = 0) -> None:
         """Waits for the stream. Raises RuntimeError if a kernel on it failed."""
-        self.gpu.context.synchronize(stream)
+        self.gpu.context.synchronize(gpu.stream_number(stream))
 
     def __call__(self, x: Any, call: Call) -> Any:
         host = not gpu.is_on_device(x)
@@ -100,11 +100,10 @@ class CudaModel:
 
     def _sequence(self, x: Any, host: bool, call: Call) -> _Sequence:
         path = gpu.path_number(call.path)
-        stream = call.stream
-        if stream is None:
+        if call.stream is not None:
+            stream = gpu.stream_number(call.stream)
+        else:
             stream = 0 if host else gpu.stream_of(x)
-        elif not isinstance(stream, int) or stream < 0:
-            raise TypeError(f"stream: expected a CUDA stream as an integer, got {stream!r}")
         rank = 3 if call.offsets is None else 2
         lengths, offsets = (
             arguments.integers(gpu.integers_of(value, name), name)

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "primitives.h"
+#include "exchange.h"
 
 using namespace lstmcore::cuda;
 namespace cg = cooperative_groups;
@@ -109,7 +109,7 @@ __global__ void grid_sync_kernel(int rounds) {
 __global__ void __launch_bounds__(kBlockThreads)
     all_gather_kernel(std::uint32_t* memory, int words, int rounds, int* fault) {
   const int share = words / int(gridDim.x), first = int(blockIdx.x) * share;
-  const std::uint64_t start = nanoseconds();
+  Wait wait(kPatience);
   std::uint32_t value = 1;
   for (int k = 0; k < rounds; ++k) {
     std::uint32_t* at = memory + std::int64_t(k) * words;
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kBlockThreads)
     for (int i = int(threadIdx.x); i < words / 4; i += kBlockThreads) {
       uint4 v = relaxed_load(reinterpret_cast<const uint4*>(at) + i);
       while ((v.x == kAbsent || v.y == kAbsent || v.z == kAbsent || v.w == kAbsent) && !late) {
-        late = nanoseconds() - start > kPatience;
+        late = wait.too_long();
         v = relaxed_load(reinterpret_cast<const uint4*>(at) + i);
       }
       sum += v.x + v.y + v.z + v.w;
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int bloc
     mbarrier_init(&barriers[1]);
   }
   cluster_sync();
-  const std::uint64_t start = nanoseconds();
+  Wait wait(kPatience);
   std::uint32_t value = 1;
   for (int k = 0; k < rounds; ++k) {
     std::uint32_t* own = buffers + (k & 1) * words;
@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(kBlockThreads) push_kernel(int words, int bloc
       for (int peer = 0; peer < blocks; ++peer) cluster_store(own + first + i, &barriers[k & 1], peer, value);
     bool late = false;
     while (!mbarrier_try_wait(&barriers[k & 1], k >> 1 & 1) && !late)
-      late = nanoseconds() - start > kPatience;
+      late = wait.too_long();
     if (late) *fault = 1;
     if (__syncthreads_or(late)) break;
     value = own[threadIdx.x % unsigned(words)] + 1;

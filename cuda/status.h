@@ -37,6 +37,14 @@ inline std::string unavailable_text(cudaError_t status) {
          " or newer";
 }
 
+// What CUDA's own words leave out.
+inline const char* advice(cudaError_t status) {
+  if (status == cudaErrorInitializationError)
+    return "; a process that was forked from one which had used CUDA cannot use it: start it by spawn or "
+           "forkserver";
+  return is_sticky(status) ? "; CUDA works again when the process is restarted" : "";
+}
+
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // so that an error which is over does not turn up at the next launch
@@ -44,7 +52,7 @@ inline void check(cudaError_t status, const char* call) {
     throw Error(LSTMCORE_CUDA_UNAVAILABLE, unavailable_text(status));
   const auto kind = status == cudaErrorMemoryAllocation ? LSTMCORE_CUDA_OUT_OF_MEMORY : LSTMCORE_CUDA_FAILED;
   throw Error(kind, std::string(call) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status) +
-                        (is_sticky(status) ? "; CUDA works again when the process is restarted" : ""));
+                        advice(status));
 }
 #define LSTMCORE_CUDA_CHECK(call) ::lstmcore::cuda::check((call), #call)
 

@@ -96,6 +96,8 @@ void check_calls(lstmcore_cuda_context* context) {
   check_each(context, "cudaLaunchKernelEx", cudaErrorIllegalAddress, LSTMCORE_CUDA_FAILED,
              "cudaErrorIllegalAddress");
   check_each(context, "cudaMemcpyAsync", cudaErrorInvalidValue, LSTMCORE_CUDA_FAILED, "cudaError");
+  check_each(context, "cudaLaunchKernelEx", cudaErrorInitializationError, LSTMCORE_CUDA_FAILED,
+             "spawn or forkserver");
   check_each(context, "cudaGraphInstantiate", cudaErrorMemoryAllocation, LSTMCORE_CUDA_OUT_OF_MEMORY,
              "out of memory");
   check_each(context, "cudaGraphLaunch", cudaErrorLaunchFailure, LSTMCORE_CUDA_FAILED,

@@ -31,27 +31,9 @@ Records& records() {
   return *all;
 }
 
-// Memory that arrays have given back stays for the next ones, up to this. CUDA's own pool gives all of it
-// back to the system whenever somebody waits for the device.
+// Memory that was given back stays for the next, up to this. CUDA's own pool gives all of it back to the
+// system whenever somebody waits for the device.
 constexpr std::uint64_t kKeptBytes = std::uint64_t{256} << 20;
-
-cudaMemPool_t pool_of(int device) {
-  Records& all = records();
-  const std::lock_guard<std::mutex> lock(all.mutex);
-  const auto found = all.pools.find(device);
-  if (found != all.pools.end()) return found->second;
-  cudaMemPoolProps properties{};
-  properties.allocType = cudaMemAllocationTypePinned;
-  properties.location.type = cudaMemLocationTypeDevice;
-  properties.location.id = device;
-  cudaMemPool_t pool = nullptr;
-  LSTMCORE_CUDA_CHECK(cudaMemPoolCreate(&pool, &properties));
-  std::uint64_t kept = kKeptBytes;
-  const cudaError_t status = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept);
-  if (status != cudaSuccess) cudaMemPoolDestroy(pool);
-  check(status, "cudaMemPoolSetAttribute");
-  return all.pools[device] = pool;
-}
 
 void* allocate_for_graph(std::size_t bytes, cudaGraph_t graph) {
   const auto memory = std::make_shared<DeviceMemory>(bytes);
@@ -71,6 +53,24 @@ bool is_captured(cudaStream_t stream) noexcept {
 }
 
 }  // namespace
+
+cudaMemPool_t pool_of(int device) {
+  Records& all = records();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  const auto found = all.pools.find(device);
+  if (found != all.pools.end()) return found->second;
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  cudaMemPool_t pool = nullptr;
+  LSTMCORE_CUDA_CHECK(cudaMemPoolCreate(&pool, &properties));
+  std::uint64_t kept = kKeptBytes;
+  const cudaError_t status = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept);
+  if (status != cudaSuccess) cudaMemPoolDestroy(pool);
+  check(status, "cudaMemPoolSetAttribute");
+  return all.pools[device] = pool;
+}
 
 void* allocate_array(int device, std::size_t bytes, cudaStream_t stream) {
   release_late_arrays(device);

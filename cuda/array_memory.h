@@ -14,6 +14,9 @@ namespace cuda {
 void* allocate_array(int device, std::size_t bytes, cudaStream_t stream);
 // What belongs to a stream that is now being captured is given back later, at one of the next calls.
 void release_array(int device, void* memory, cudaStream_t stream);
+// Of a device, for memory that is ordered by a stream: what is given back stays for the next, up to a limit.
+// Throw Error.
+cudaMemPool_t pool_of(int device);
 // Gives back what had to wait.
 void release_late_arrays(int device) noexcept;
 

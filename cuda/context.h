@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 
@@ -70,7 +71,7 @@ class Context {
   DeviceMemory scratch_;
   std::size_t refused_ = SIZE_MAX;
   Event last_;
-  bool used_ = false;
+  std::atomic<bool> used_{false};  // wait() reads it beside calls
   Stream capture_stream_;
   MappedFlag fault_;
   cudaStream_t known_stream_ = nullptr;  // the latest that was found to be of this device

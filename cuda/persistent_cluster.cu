@@ -4,6 +4,7 @@ namespace lstmcore {
 namespace cuda {
 
 int largest_cluster(int most, std::size_t shared_per_block) {
+  if (most < 2) return most;  // there may be no such kernel for the device
   const auto* kernel = reinterpret_cast<const void*>(persistent_kernel<float, 1, ClusterExchange, false>);
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_per_block));
   if (most > kPortableCluster)

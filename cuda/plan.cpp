@@ -78,19 +78,22 @@ double around_us(const lstmcore_cuda_spec& spec, std::int64_t steps, std::int64_
   return launches + product_us(spec, batch, double(spec.num_units) * double(spec.num_proj), false);
 }
 
-bool fits(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling) {
-  if ((!tiling.mma && !tiling.several_tiles() && tiling.cells(plan.rows_per_group) > 1) ||
-      plan.shared_bytes > device.shared_per_block)
-    return false;
+// Whether the path can have so many blocks.
+bool has_blocks(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan) {
+  const std::int64_t blocks = plan.blocks_per_group;
   switch (plan.path) {
     case LSTMCORE_CUDA_BLOCK:
-      return tiling.blocks == 1;
+      return blocks == 1;
     case LSTMCORE_CUDA_CLUSTER:
-      return tiling.blocks > 1 && tiling.blocks <= device.max_cluster;
+      return blocks > 1 && blocks <= device.max_cluster;
     default:
-      return tiling.blocks > 1 && device.cooperative &&
-             std::int64_t(plan.groups) * tiling.blocks <= device.multiprocessors;
+      return blocks > 1 && device.cooperative && plan.groups * blocks <= device.multiprocessors;
   }
+}
+
+bool fits(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling) {
+  return plan.shared_bytes <= device.shared_per_block &&
+         (tiling.mma || tiling.several_tiles() || tiling.cells(plan.rows_per_group) == 1);
 }
 
 double persistent_us(const lstmcore_cuda_device& device, const lstmcore_cuda_plan& plan, const Tiling& tiling,
@@ -120,20 +123,22 @@ bool kernel_possible(const lstmcore_cuda_spec& spec, int kernel) {
 void improve(lstmcore_cuda_plan& best, const lstmcore_cuda_device& device, const lstmcore_cuda_spec& spec,
              std::int64_t steps, std::int64_t batch, int path, int kernel) {
   static constexpr int kRows[3][3] = {{}, {1, 4, kMaxRows}, {kColumns, 2 * kColumns, 4 * kColumns}};
-  std::vector<int> all_units = {8, 16, 32, 64};
-  if (path == LSTMCORE_CUDA_BLOCK && spec.num_units > 64 && spec.num_units <= kThreads)
-    all_units = {round_up(spec.num_units, kTileUnits)};
+  // More than 64 units: those of a layer in one block.
+  const bool several_tiles = spec.num_units > 64 && spec.num_units <= kThreads;
+  const int all_units[] = {8, 16, 32, 64, several_tiles ? round_up(spec.num_units, kTileUnits) : 0};
   for (const int rows : kRows[kernel]) {
     if (spec.rows_per_group && spec.rows_per_group != rows) continue;
     for (const int units : all_units) {
+      if (!units || (units > 64 && path != LSTMCORE_CUDA_BLOCK)) continue;
       lstmcore_cuda_plan plan{};
       plan.path = path;
       plan.kernel = kernel;
       plan.rows_per_group = rows;
       plan.groups = int(ceil_div(batch, rows));
       plan.units_per_block = units;
+      plan.blocks_per_group = int(ceil_div(spec.num_units, units));
+      if (!has_blocks(device, plan)) continue;
       const Tiling tiling = tiling_of(plan, spec);
-      plan.blocks_per_group = tiling.blocks;
       plan.words_per_thread = tiling.words;
       plan.shared_bytes = tiling.shared_bytes(rows);
       if (path == LSTMCORE_CUDA_GRID)

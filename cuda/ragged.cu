@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "array_memory.h"
 #include "dtypes.h"
 #include "host_data.h"
 #include "launch.h"
@@ -19,7 +20,9 @@ constexpr std::int64_t kMaxBlocks = 4096;
 class StreamMemory {
  public:
   StreamMemory(std::size_t bytes, cudaStream_t stream) : stream_(stream) {
-    LSTMCORE_CUDA_CHECK(cudaMallocAsync(&data_, bytes, stream));
+    int device = 0;
+    LSTMCORE_CUDA_CHECK(cudaGetDevice(&device));
+    LSTMCORE_CUDA_CHECK(cudaMallocFromPoolAsync(&data_, bytes, pool_of(device), stream));
   }
   ~StreamMemory() { cudaFreeAsync(data_, stream_); }
   StreamMemory(const StreamMemory&) = delete;

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,6 +94,20 @@ def program(folder: Path, name: str) -> Path:
     if found := sorted(path for path in folder.rglob(name) if path.is_file()):
         return found[0]
     raise RuntimeError(f"there is no {name} in {folder}")
+
+
+def measurements(section: Section, folder: Path, name: str) -> Iterator[tuple[str, float, str]]:
+    """Names, values and units that one of ``PROGRAMS`` prints; its errors go to the report."""
+    found = section.attempt(name, lambda: program(folder, name))
+    text = section.attempt(name, lambda: run(section, [found])) if found else ""
+    for line in (text or "").splitlines():
+        what, value, rest = line.split(maxsplit=2)
+        if value == "error":
+            section.error(what, rest)
+        else:
+            section.row(name=what, value=float(value), unit=rest)
+            yield what, float(value), rest
+        section.say(line)
 
 
 def configure(section: Section, folder: Path, arch: str, python: bool) -> None:

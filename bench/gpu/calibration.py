@@ -22,14 +22,8 @@ def calibrate(section: Section, folder: Path, library: Library) -> None:
         section.row(name=name, value=value, unit=unit)
         section.say(f"{name} {value:.6g} {unit}")
 
-    program = section.attempt("calibrate", lambda: build.program(folder, "calibrate"))
-    text = section.attempt("calibrate", lambda: build.run(section, [program])) if program else ""
-    for line in (text or "").splitlines():
-        name, value, rest = line.split(maxsplit=2)
-        if value == "error":
-            section.error(name, rest)
-        else:
-            put(name, float(value), rest)
+    for name, value, _ in build.measurements(section, folder, "calibrate"):
+        constants[name] = value
     for name, (path, kernel, mode, batch, units) in PROBES.items():
         found = section.attempt(name, lambda: probe(library, path, kernel, mode, batch, units))  # noqa: B023
         if found:

@@ -45,15 +45,8 @@ def device_tests(section: Section, folder: Path) -> None:
 
 def overlap(section: Section, folder: Path) -> None:
     """Time of a step inside a graph where kernels may start early, and where they may not."""
-    program = section.attempt("overlap", lambda: build.program(folder, "overlap"))
-    text = section.attempt("overlap", lambda: build.run(section, [program])) if program else ""
-    for line in (text or "").splitlines():
-        name, value, unit = line.split(maxsplit=2)
-        if value == "error":
-            section.error(name, unit)
-        else:
-            section.row(name=name, value=float(value), unit=unit)
-        section.say(line)
+    for _ in build.measurements(section, folder, "overlap"):
+        pass  # they are in the report
 
 
 def sanitizer(section: Section, folder: Path, library: Path, quick: bool) -> None:

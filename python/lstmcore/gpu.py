@@ -18,8 +18,7 @@ import numpy as np
 from lstmcore import _core, cuda, nest, shared_state
 from lstmcore.arrays import Array
 from lstmcore.cuda import DeviceArray
-from lstmcore.placement import MATHS
-from lstmcore.placement import Placement as Placement
+from lstmcore.placement import MATHS, Placement
 
 PATHS = ("auto", "stepwise", "block", "cluster", "grid")
 KERNELS = (None, "fma", "mma")  # of a persistent path: plain arithmetic, or tensor cores

@@ -224,9 +224,8 @@ class LSTMWeights(LayerRNNCell):
                 self._step_settings(),
                 weights,
             )
-            kept[where] = (
-                packed  # a dict that nobody sees any more if weights were assigned meanwhile
-            )
+            # a dict that nobody sees any more if weights were assigned meanwhile
+            kept[where] = packed
         return packed
 
     def get_config(self) -> dict[str, Any]:
